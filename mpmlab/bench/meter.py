@@ -1,0 +1,61 @@
+"""What a real server used: CPU and memory of its parent and everything below it.
+
+Reading of /proc (through psutil) only; when to read is the engine's affair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import Final
+
+import psutil
+
+#: A reading is torn if a child was reaped in the middle of it; then it is taken again.
+_TRIES: Final = 5
+
+
+def server_cpu_s(parent_pid: int) -> float | None:
+    """User and system CPU seconds of the parent, its living children and those it has reaped.
+    None if the parent is gone. Counted by the system in steps of a clock tick (10 ms) for each
+    process, so a difference of two readings is good to a few per cent of a busy second."""
+    total_s = None
+    for _ in range(_TRIES):
+        try:
+            parent = psutil.Process(parent_pid)
+            before = _reaped_s(parent)
+            # Children first: one that is reaped meanwhile shows in the parent's account, where the
+            # comparison finds it.
+            children_s = sum(_own_s(child) for child in parent.children(recursive=True))
+            total_s = _own_s(parent) + before + children_s
+            if _reaped_s(parent) == before:
+                return total_s
+        except psutil.NoSuchProcess:
+            return None
+    return total_s
+
+
+def server_pss_kib(pids: Iterable[int]) -> float | None:
+    """Proportional set size of all these processes, in KiB: pages that several share are counted
+    once. None where the system does not tell or none of them is left."""
+    total, found = 0, False
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            pss = getattr(psutil.Process(pid).memory_full_info(), "pss", None)
+            if pss is not None:
+                total, found = total + pss, True
+    return total / 1024 if found else None
+
+
+def _own_s(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:  # reaped just now: its CPU is in the parent's account
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _reaped_s(process: psutil.Process) -> float:
+    """CPU of the children that the process has waited for (where the system keeps that account)."""
+    times = process.cpu_times()
+    return float(getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0))

@@ -1,0 +1,234 @@
+"""The folder of one experiment: what is in it, how it is written, how it is read back.
+
+    results/20260723T101500Z-worker-default-seed1/
+      run.json                the experiment, and each engine's summary, validity and facts
+      <engine>-records.npz    one row for each request
+      <engine>-samples.npz    the scoreboard over time
+      <engine>-error.log      the server's messages
+      *.png                   written by report/
+
+Files are written whole or not at all (a scratch file that takes the name at the end); run.json
+comes last, so a folder without one was never finished. No arithmetic here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from mpmlab.bench.experiment import Experiment
+from mpmlab.bench.run import Run
+from mpmlab.bench.samples import Samples
+from mpmlab.bench.speed import Speed
+from mpmlab.bench.summary import Summary, doubts, summarise
+from mpmlab.load.recorder import Records, RecordsError
+
+#: Version of the layout. A reader refuses any other.
+SCHEMA: Final = 1
+_JSON: Final = "run.json"
+
+
+class ResultsError(Exception):
+    """A results folder that cannot be read; the text names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """One experiment with what each engine made of it, in order of running."""
+
+    experiment: Experiment
+    runs: dict[str, Run]
+
+    def summaries(self) -> dict[str, Summary]:
+        """Each engine's summary."""
+        asked = self.experiment
+        return {
+            engine: summarise(run, asked.warmup_s, asked.duration_s, asked.timeout_s)
+            for engine, run in self.runs.items()
+        }
+
+
+def new_folder(out: Path, experiment: Experiment) -> Path:
+    """Make an empty folder of its own for the experiment; never one that was there before."""
+    stamp = datetime.datetime.fromisoformat(experiment.created).strftime("%Y%m%dT%H%M%SZ")
+    scenario = re.sub(r"[^A-Za-z0-9_.-]+", "-", experiment.scenario).strip("-.") or "scenario"
+    name = f"{stamp}-{experiment.mpm}-{scenario}-seed{experiment.seed}"
+    out.mkdir(parents=True, exist_ok=True)
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
+        folder = out / (name + suffix)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise ResultsError(f"{out}: a thousand folders named {name} are there already")
+
+
+# ---- writing ----------------------------------------------------------------------------------
+
+
+def save_results(folder: Path, results: Results) -> None:
+    """Write everything but the pictures. run.json comes last."""
+    for engine, run in results.runs.items():
+        run.records.save(folder / f"{engine}-records.npz")
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **_columns_of(run.samples))
+        _write(folder / f"{engine}-samples.npz", packed.getvalue())
+        _write(folder / f"{engine}-error.log", "".join(f"{line}\n" for line in run.log).encode())
+    document = json.dumps(_document(results), indent=2, allow_nan=False) + "\n"
+    _write(folder / _JSON, document.encode())
+
+
+def _document(results: Results) -> dict[str, Any]:
+    summaries = results.summaries()
+    return {
+        "schema": SCHEMA,
+        "experiment": results.experiment.to_dict(),
+        "engines": {
+            engine: {
+                "complete": run.complete,
+                "faults": list(run.faults),
+                "valid": run.complete and not doubts(run, summaries[engine]),
+                "doubts": list(doubts(run, summaries[engine])),
+                "breaches": list(run.breaches),
+                "notes": list(run.notes),
+                "wall_s": run.wall_s,
+                "server_cores": run.server_cores,
+                "cpu_s": run.cpu_s,
+                "memory_kib": run.memory_kib,
+                "speed": None if run.speed is None else dataclasses.asdict(run.speed),
+                "digest": run.digest,
+                "events": run.events,
+                "summary": summaries[engine].to_dict(),
+            }
+            for engine, run in results.runs.items()
+        },
+    }
+
+
+def _columns_of(values: Samples) -> dict[str, Any]:
+    return {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
+
+
+def _write(path: Path, data: bytes) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with scratch.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+# ---- reading ----------------------------------------------------------------------------------
+
+
+def load_results(folder: Path) -> Results:
+    """Read what save_results wrote. Raises ResultsError naming the file and the key at fault."""
+    path = folder / _JSON
+    document = _read_json(path)
+    schema = document.get("schema")
+    if schema != SCHEMA:
+        raise ResultsError(f"{path}: schema: this reads {SCHEMA}, the file says {schema!r}")
+    experiment = _build(path, "experiment", document, Experiment.from_dict)
+    engines = _build(path, "engines", document, dict)
+    runs = {
+        engine: _build(
+            path, f"engines.{engine}", {f"engines.{engine}": facts}, _loader(engine, folder)
+        )
+        for engine, facts in engines.items()
+    }
+    return Results(experiment, runs)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        hint = "not a results folder, or a run that was cut off before it was saved"
+        raise ResultsError(f"{path}: no such file: {hint}") from None
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise ResultsError(f"{path}: must hold an object, holds a {type(document).__name__}")
+    return document
+
+
+def _build(path: Path, key: str, document: Mapping[str, Any], make: Callable[[Any], Any]) -> Any:
+    """make(document[key]), with any complaint about its shape told as the file's and the key's."""
+    try:
+        return make(document[key])
+    except KeyError as error:
+        missing = error.args[0]
+        where = key if missing == key else f"{key}.{missing}"
+        raise ResultsError(f"{path}: {where}: missing") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ResultsError(f"{path}: {key}: {error}") from error
+
+
+def _loader(engine: str, folder: Path) -> Callable[[dict[str, Any]], Run]:
+    def load(facts: dict[str, Any]) -> Run:
+        speed = facts["speed"]
+        return Run(
+            engine=engine,
+            records=_load_records(folder / f"{engine}-records.npz"),
+            samples=_load_samples(folder / f"{engine}-samples.npz"),
+            wall_s=facts["wall_s"],
+            server_cores=facts["server_cores"],
+            cpu_s=facts["cpu_s"],
+            memory_kib=facts["memory_kib"],
+            log=_read_log(folder / f"{engine}-error.log"),
+            speed=None if speed is None else Speed(**speed),
+            digest=facts["digest"],
+            events=facts["events"],
+            faults=tuple(facts["faults"]),
+            breaches=tuple(facts["breaches"]),
+            notes=tuple(facts["notes"]),
+        )
+
+    return load
+
+
+def _load_records(path: Path) -> Records:
+    try:
+        return Records.load(path)
+    except (OSError, RecordsError) as error:
+        raise ResultsError(str(error)) from error
+
+
+def _load_samples(path: Path) -> Samples:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            columns = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise ResultsError(f"{path}: cannot be read: {error}") from error
+    for field in dataclasses.fields(Samples):
+        if field.name not in columns:
+            raise ResultsError(f"{path}: {field.name}: missing")
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ResultsError(f"{path}: columns of different lengths: {lengths}")
+    try:
+        return Samples(**columns)
+    except TypeError as error:  # a column too many
+        raise ResultsError(f"{path}: {error}") from error
+
+
+def _read_log(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8", errors="replace").splitlines())
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error}") from error

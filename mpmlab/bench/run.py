@@ -1,0 +1,50 @@
+"""One engine's run of a plan: everything that was recorded about it.
+
+Values only; the engines (engines.py) make them, summary.py condenses them, results.py stores them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpmlab.bench.samples import Samples
+from mpmlab.bench.speed import Speed
+from mpmlab.load.recorder import Records
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one engine did. Times of records and samples count from the start of the load."""
+
+    #: "real" or "sim".
+    engine: str
+    records: Records
+    samples: Samples
+    #: How long the run took, server start to last clean-up, on this machine's clock.
+    wall_s: float
+    #: Cores that the server could use.
+    server_cores: int
+    #: CPU of all server processes, dead ones too, between warm-up and the plan's end; None if not
+    #: recorded.
+    cpu_s: float | None
+    #: Real: PSS of all server processes as the load ended. Sim: the platform's estimate.
+    memory_kib: float | None
+    #: The server's error log.
+    log: tuple[str, ...] = ()
+    #: The machine's speed before and after; None for a simulation, where it does not matter.
+    speed: Speed | None = None
+    #: Rolling digest of a simulation: same seed, same digest.
+    digest: str | None = None
+    #: Events that a simulation processed.
+    events: int | None = None
+    #: Why the run is not complete (interrupted, a process died); empty if it is.
+    faults: tuple[str, ...] = ()
+    #: Where the account of requests does not balance (Records.breaches); empty if it does.
+    breaches: tuple[str, ...] = ()
+    #: What the reader should know besides.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """False if something ended the run before the plan did."""
+        return not self.faults

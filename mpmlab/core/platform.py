@@ -1,0 +1,68 @@
+"""A platform: what each primitive costs somewhere, and the facts of its network and memory.
+
+Pure values; reading and writing TOML (core/platform_file.py), measuring (real/probe.py) and charging
+(sim) live elsewhere. Every value has a unit in its name; where it came from is kept beside it, in
+`sources`, by field name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Costs:
+    """CPU microseconds that each primitive takes on the calling thread, unless said otherwise."""
+
+    fork_us: float = 1.0  # the parent's share of creating a process
+    child_start_us: float = 0.0  # the child's share, before its first step
+    thread_us: float = 1.0
+    exit_us: float = 1.0  # parent: reaping one child
+    switch_us: float = 1.0  # a blocked thread gets going again
+    lock_us: float = 1.0  # lock and unlock of a shared mutex, nobody waiting
+    put_us: float = 1.0
+    get_us: float = 1.0
+    accept_us: float = 1.0
+    connection_us: float = 1.0  # per connection: objects, options, set-up of the parser
+    recv_us: float = 1.0
+    recv_per_kb_us: float = 0.0
+    send_us: float = 1.0
+    send_per_kb_us: float = 0.0
+    close_us: float = 1.0
+    connect_us: float = 1.0
+    poll_us: float = 1.0
+    arm_us: float = 1.0
+    signal_us: float = 1.0
+    step_us: float = 0.1  # interpreter's price of the text between two operations
+    request_us: float = 1.0  # per request: parsing, building the answer, bookkeeping
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One platform. Times in microseconds, sizes as named; `cores` are the server's."""
+
+    name: str = "ideal"
+    costs: Costs = field(default_factory=Costs)
+    cores: int = 1
+    gil: bool = False
+    gil_switch_interval_us: float = 5000.0
+    unserialized_accept: bool = True  # httpd's SINGLE_LISTEN_UNSERIALIZED_ACCEPT
+    wake_policy: str = "fifo"  # who of several blocked in accept is woken: fifo, lifo
+    timer_slack_us: float = 0.0  # how much later than asked a timed wait of the handler ends
+    latency_us: float = 0.0  # one way, from send() to readable at the other end
+    bandwidth_mbit_s: float = 0.0  # per connection and direction; 0 is unlimited
+    send_buffer_bytes: int = 2_626_560  # what a peer that does not read lets us send (loopback)
+    somaxconn: int = 4096
+    process_limit: int = 32_000
+    parent_memory_kib: float = 0.0  # PSS of the parent
+    process_memory_kib: float = 0.0  # PSS of one child without worker threads
+    thread_memory_kib: float = 0.0  # per worker thread
+    connection_memory_kib: float = 0.0
+    sources: Mapping[str, str] = field(default_factory=dict)  # field -> provenance
+
+
+#: Costs that are as good as nothing, but not nothing: for theory tests and load clients.
+NEARLY_FREE = Costs(
+    **{name: 1e-6 for name in Costs.__dataclass_fields__ if not name.endswith("per_kb_us")}
+)

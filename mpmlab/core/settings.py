@@ -1,0 +1,106 @@
+"""The effective settings of one MPM, and the log lines that finding them produced.
+
+Values only: parsing lives in directives.py, clamping in clamping.py. A Settings is what the server
+runs with *after* httpd's rules were applied, not what the user wrote (that is kept in `given`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Final
+
+#: The MPMs whose settings this package knows.
+MPMS: Final = ("prefork", "worker", "event")
+
+#: Fields that only some MPMs have a directive for (the command table in its .c file).
+ONLY_OF: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "min_spare_servers": ("prefork",),
+        "max_spare_servers": ("prefork",),
+        "min_spare_threads": ("worker", "event"),
+        "max_spare_threads": ("worker", "event"),
+        "threads_per_child": ("worker", "event"),
+        "thread_limit": ("worker", "event"),
+        "async_request_worker_factor": ("event",),
+    }
+)
+
+#: Fields that no directive sets.
+_DERIVED: Final = ("mpm", "daemons_limit", "async_factor_floor", "buckets", "given", "messages")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A line of the error log: `level` as LogLevel spells it, `ident` ("AH00161", or "" where the
+    reference states none), and our wording of the text."""
+
+    level: str
+    ident: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one MPM runs with. A field without meaning for the MPM is 0, except that a prefork
+    child counts as one thread (`threads_per_child` and `thread_limit` are 1).
+
+    Made by `mpmlab.core.directives.effective`; the constructor checks nothing."""
+
+    mpm: str
+    start_servers: int
+    min_spare_servers: int
+    max_spare_servers: int
+    min_spare_threads: int
+    max_spare_threads: int
+    threads_per_child: int
+    thread_limit: int
+    server_limit: int
+    #: As stored. In worker and event it may exceed server_limit * threads_per_child: httpd then
+    #: caps daemons_limit and leaves this value alone, although its warning says otherwise.
+    max_request_workers: int
+    #: The most processes wanted at a time (prefork.c and worker.c ap_daemons_limit, event.c
+    #: active_daemons_limit). For prefork it is max_request_workers.
+    daemons_limit: int
+    max_connections_per_child: int  # 0: for ever
+    async_request_worker_factor: float
+    #: What the factor acts as: httpd keeps it in sixteenths and divides by sixteen as integers.
+    async_factor_floor: int
+    graceful_shutdown_timeout_s: int  # 0: for ever
+    listen_backlog: int
+    timeout_s: int
+    keep_alive: bool
+    keep_alive_timeout_s: float
+    max_keep_alive_requests: int  # 0: no limit
+    limit_request_line: int  # bytes
+    limit_request_field_size: int  # bytes
+    limit_request_fields: int  # 0: no limit
+    limit_request_body: int  # bytes; 0: no limit
+    flush_max_threshold: int  # bytes
+    thread_stack_size: int  # bytes; 0: the system's default
+    buckets: int = 1
+    given: tuple[tuple[str, str], ...] = ()
+    messages: tuple[Message, ...] = ()
+
+    def as_directives(self) -> dict[str, int | float | str | bool]:
+        """The effective value of each directive that the MPM has, by httpd's name.
+
+        A KeepAliveTimeout that is not whole seconds is written as httpd reads it ("500ms")."""
+        written: dict[str, int | float | str | bool] = {}
+        for field in fields(self):
+            name = field.name
+            if name in _DERIVED or self.mpm not in ONLY_OF.get(name, MPMS):
+                continue
+            value = getattr(self, name)
+            if name == "keep_alive_timeout_s":
+                milliseconds = round(value * 1000)
+                whole = milliseconds % 1000 == 0
+                value = milliseconds // 1000 if whole else f"{milliseconds}ms"
+            written[directive_name(name)] = value
+        return written
+
+
+def directive_name(field: str) -> str:
+    """httpd's name of the directive that sets a field: "start_servers" -> "StartServers"."""
+    return "".join(word.capitalize() for word in field.removesuffix("_s").split("_"))

@@ -1,0 +1,377 @@
+"""The load process: the clients of a plan in a process of their own, and the bench's end of it.
+
+`python -m mpmlab.real.load_process` joins load.client, the plan and loop.py (so this file stands on
+the bench's floor, not on real's). `LoadProcess` starts it, reads its progress and ends it. What is
+measured, and what for, is decided elsewhere.
+
+During the run the garbage collector is off: everything that lives is frozen first, and the clients
+make no cycles; a collection of a grown heap would stop the clock hand for milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mpmlab.core.client_wire import BytesClient
+from mpmlab.load.client import REQUEST_TIMEOUT_S, load
+from mpmlab.load.recorder import Outcome, Recorder, Records
+from mpmlab.real.handles import Address
+from mpmlab.real.loop import LoopKernel
+from mpmlab.workload.errors import PlanError
+from mpmlab.workload.plan import Plan
+
+#: Exit codes of the load process.
+COMPLETE: Final = 0
+BAD_INPUT: Final = 2
+STOPPED: Final = 3
+
+#: Long enough to start the interpreter's clocks and the kernel's loop, from reading the plan on.
+START_DELAY_S: Final = 0.2
+#: Percentiles of a progress line look at this many of the last requests at most, so that making
+#: one takes less than a tenth of a millisecond.
+_RECENT: Final = 4096
+_RECENT_S: Final = 1.0
+#: How long the last progress line waits for a reader.
+_LAST_LINE_S: Final = 1.0
+_PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
+_PR_SET_TIMERSLACK: Final = 29
+
+
+class LoadError(Exception):
+    """The load process could not do its work; the text says why."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One progress line. Counts since the start; percentiles of requests that ended in the last
+    second, None if there are none."""
+
+    #: time.monotonic() at the plan's zero.
+    start_s: float
+    #: Seconds since then; negative in the first line, which comes before the start.
+    time_s: float
+    #: Requests that have come due.
+    planned: int
+    ok: int
+    errors: int
+    p50_ms: float | None
+    p99_ms: float | None
+    #: Share of one core that the clients took since the start, spinning included.
+    client_cpu: float
+    #: The same without spinning: above 0.9 or so it is the client that is measured.
+    client_busy: float
+    #: How late the clients took requests in hand, up to now.
+    lateness_p50_us: float | None
+    lateness_p99_us: float | None
+    #: In the last line only: whether the run reached its end.
+    complete: bool | None = None
+
+
+class Meter:
+    """Progress of a run that is going on: reads the recorder's columns, writes lines to a pipe."""
+
+    def __init__(
+        self, plan: Plan, recorder: Recorder, kernel: LoopKernel, start_s: float, fd: int | None
+    ) -> None:
+        self._recorder = recorder
+        self._kernel = kernel
+        self._start_s = start_s
+        self._fd = fd
+        self._planned_us = np.sort(plan.planned_us[plan.planned_us >= 0])
+        self._counted = self._ok = self._not_sent = 0
+        self._cpu_s, self._since_s, self._idle_s = time.thread_time(), time.monotonic(), 0.0
+        if fd is not None:
+            os.set_blocking(fd, False)
+
+    def begin(self) -> None:
+        """The first line: when the run starts. CPU counts from here."""
+        self._cpu_s, self._since_s = time.thread_time(), time.monotonic()
+        self._idle_s = self._kernel.idle_s
+        self._write(self.line(self._since_s - self._start_s, 0))
+
+    def __call__(self, now_s: float, followed: int) -> None:
+        """A line now; load.client's `progress`. Dropped if the reader is that far behind."""
+        self._write(self.line(now_s, followed))
+
+    def end(self, complete: bool) -> Progress:
+        """The last line, for which a reader gets a little time."""
+        now_s = time.monotonic() - self._start_s
+        line = self.line(now_s, 0, complete)
+        if self._fd is not None:
+            select.select([], [self._fd], [], _LAST_LINE_S)
+        self._write(line)
+        return line
+
+    def line(self, now_s: float, followed: int, complete: bool | None = None) -> Progress:
+        """How things stand."""
+        columns = self._recorder.columns
+        errors = np.array(columns["error"][self._counted :], dtype=np.int8)
+        self._counted += len(errors)
+        self._ok += int(np.count_nonzero(errors == Outcome.OK))
+        latency = np.array(columns["ended_s"][-_RECENT:]) - np.array(
+            columns["planned_s"][-_RECENT:]
+        )
+        latency = latency[np.array(columns["ended_s"][-_RECENT:]) >= now_s - _RECENT_S]
+        # A line on the way looks at the last requests, the last line at all of them.
+        window = slice(None) if complete is not None else slice(-_RECENT, None)
+        lateness = np.array(columns["lateness_s"][window])
+        elapsed_s = max(1e-9, time.monotonic() - self._since_s)
+        planned = int(np.searchsorted(self._planned_us, now_s * 1e6, side="right")) + followed
+        return Progress(
+            start_s=self._start_s,
+            time_s=now_s,
+            planned=self._counted if complete is not None else planned,
+            ok=self._ok,
+            errors=self._counted - self._ok,
+            p50_ms=quantile(latency, 0.5, 1e3),
+            p99_ms=quantile(latency, 0.99, 1e3),
+            client_cpu=(time.thread_time() - self._cpu_s) / elapsed_s,
+            client_busy=1 - (self._kernel.idle_s - self._idle_s) / elapsed_s,
+            lateness_p50_us=quantile(lateness, 0.5, 1e6),
+            lateness_p99_us=quantile(lateness, 0.99, 1e6),
+            complete=complete,
+        )
+
+    def _write(self, line: Progress) -> None:
+        if self._fd is not None:
+            # Full: nobody reads just now. Broken: nobody ever will. The run goes on in both cases.
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                os.write(self._fd, json.dumps(asdict(line)).encode() + b"\n")
+
+
+def quantile(values: npt.NDArray[Any], p: float, scale: float) -> float | None:
+    """The p-quantile of what is not NaN (an order statistic), times scale; None of nothing."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return None
+    return scale * float(np.quantile(values, p, method="inverted_cdf"))
+
+
+# ---- the process ---------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out the plan; the exit code."""
+    options = parser().parse_args(argv)
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != options.parent:
+        return STOPPED  # it died before it could be followed
+    prctl(_PR_SET_TIMERSLACK, 1)  # nanosecond; select() is up to 50 us late by default
+    kernel = LoopKernel()
+    kernel.listen_to_signals()
+    try:
+        if options.cores:
+            os.sched_setaffinity(0, options.cores)
+        plan = Plan.load(options.plan)
+        records = run(kernel, plan, options)
+        records.save(options.records)
+    except (PlanError, OSError) as error:
+        print(f"load process: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return COMPLETE if records.complete else STOPPED
+
+
+def run(kernel: LoopKernel, plan: Plan, options: argparse.Namespace) -> Records:
+    """The run itself; its records."""
+    recorder = Recorder()
+    host = f"{options.host}:{options.port}"
+    start_s = time.monotonic() + options.start_delay_s
+    started_at = time.time() + options.start_delay_s
+    meter = Meter(plan, recorder, kernel, start_s, options.progress_fd)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    meter.begin()
+    try:
+        kernel.run(
+            load, plan, Address(options.port, options.host), lambda: BytesClient(host),
+            recorder, start_s, meter, options.timeout_s,
+        )  # fmt: skip
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    last = meter.end(recorder.complete)
+    records = recorder.records({
+        "plan": plan.hash,
+        "scenario": plan.scenario,
+        "server": host,
+        "timeout_s": options.timeout_s,
+        "started_at": started_at,
+        "shortages": kernel.shortages,
+        "queued_connects": kernel.queued_connects,
+        **asdict(last),
+    })  # fmt: skip
+    for breach in records.breaches(plan):
+        raise AssertionError(f"the account does not balance: {breach}")
+    return records
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; written by LoadProcess, not by people."""
+    made = argparse.ArgumentParser(prog="load process", description=__doc__.splitlines()[0])
+    made.add_argument("--plan", type=Path, required=True)
+    made.add_argument("--host", type=_ipv4, required=True)
+    made.add_argument("--port", type=int, required=True)
+    made.add_argument("--records", type=Path, required=True)
+    made.add_argument("--start-delay-s", type=float, default=START_DELAY_S)
+    made.add_argument("--timeout-s", type=float, default=REQUEST_TIMEOUT_S)
+    made.add_argument("--progress-fd", type=int)
+    made.add_argument("--cores", type=_cores, default=())
+    made.add_argument("--parent", type=int, default=os.getppid())
+    return made
+
+
+def _ipv4(text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except AddressValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IPv4 address") from error
+
+
+def _cores(text: str) -> tuple[int, ...]:
+    return tuple(int(core) for core in text.split(",") if core)
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2) of this process. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"prctl({option})")
+
+
+# ---- the bench's end -----------------------------------------------------------------------------
+
+
+class LoadProcess:
+    """A load process that has been started. Use as a context manager: at the end of the block it is
+    gone, however the block ended. It also dies with the *thread* that made it (PR_SET_PDEATHSIG),
+    so make it in one that lives as long as the run.
+
+    Raises LoadError when the process reports a fault."""
+
+    def __init__(
+        self,
+        plan: str | os.PathLike[str],
+        host: str,
+        port: int,
+        records: str | os.PathLike[str],
+        *,
+        start_delay_s: float = START_DELAY_S,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        cores: Sequence[int] = (),
+    ) -> None:
+        self.records_path = Path(records)
+        self._partial = b""
+        self._errors = tempfile.TemporaryFile()
+        self._fd, theirs = os.pipe()
+        os.set_blocking(self._fd, False)
+        command = [sys.executable, "-m", "mpmlab.real.load_process",
+                   "--plan", os.fspath(plan), "--host", host, "--port", str(port),
+                   "--records", os.fspath(records), "--start-delay-s", str(start_delay_s),
+                   "--timeout-s", str(timeout_s), "--progress-fd", str(theirs),
+                   "--cores", ",".join(map(str, cores)), "--parent", str(os.getpid())]  # fmt: skip
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                pass_fds=(theirs,),
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(self._fd)
+            self._errors.close()
+            raise
+        finally:
+            os.close(theirs)
+        self.pid = self._process.pid
+
+    def progress(self, timeout_s: float = 0.0) -> list[Progress]:
+        """The lines that have come since the last call; waits up to timeout_s for the first."""
+        if self._fd < 0 or not select.select([self._fd], [], [], timeout_s)[0]:
+            return []
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._fd, 65536):
+                self._partial += data
+            os.close(self._fd)  # the end: it has exited
+            self._fd = -1
+        *lines, self._partial = self._partial.split(b"\n")
+        return [Progress(**json.loads(line)) for line in lines]
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout_s: float | None = None) -> list[Progress]:
+        """Until it ends; the lines that came. Raises TimeoutError if it does not in time, and
+        LoadError if it ended otherwise than complete or stopped."""
+        lines: list[Progress] = []
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._fd >= 0:
+            left_s = 60.0 if deadline_s is None else deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError(f"the load process did not end within {timeout_s} s")
+            lines += self.progress(left_s)
+        code = self._process.wait()  # the pipe's end was the last thing but exit
+        if code not in (COMPLETE, STOPPED):
+            raise LoadError(self._fault(code))
+        return lines
+
+    def stop(self) -> None:
+        """Ask it to end now: it writes what it has, marked as incomplete."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it without a trace but the records it may have written. Idempotent."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._errors.close()
+        for scratch in self.records_path.parent.glob(f".{self.records_path.name}.{self.pid}.part"):
+            scratch.unlink(missing_ok=True)
+
+    def __enter__(self) -> LoadProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def _fault(self, code: int) -> str:
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip()
+        ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return said or f"the load process ended with {ended} and said nothing"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

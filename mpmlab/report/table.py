@@ -1,0 +1,88 @@
+"""The table of `mpmlab bench`: the engines' numbers side by side, with the error in percent.
+
+Formatting only: numbers come from bench/summary.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from rich.table import Table
+
+from mpmlab.bench.summary import Summary, error_percent
+
+
+class Row(NamedTuple):
+    """One line of the table: its title with the unit, the number behind it, how it is written."""
+
+    title: str
+    field: str
+    value: Callable[[Summary], float | None]
+    text: Callable[[float], str]
+
+
+def _number(value: float) -> str:
+    """Three significant digits, but whole numbers whole."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    digits = 2 if abs(value) < 1 else 1 if abs(value) >= 10 else 2
+    return f"{value:.{digits + (abs(value) < 0.1)}f}"
+
+
+ROWS: Final = (
+    Row("throughput (answers/s)", "throughput_rps", lambda s: s.throughput_rps, _number),
+    Row("response p50 (ms)", "p50_ms", lambda s: s.p50_ms, _number),
+    Row("response p90 (ms)", "p90_ms", lambda s: s.p90_ms, _number),
+    Row("response p99 (ms)", "p99_ms", lambda s: s.p99_ms, _number),
+    Row("response p99.9 (ms)", "p999_ms", lambda s: s.p999_ms, _number),
+    Row("errors", "errors", lambda s: float(s.errors), lambda v: f"{v:,.0f}"),
+    Row("mean busy workers", "busy_mean", lambda s: s.busy_mean, _number),
+    Row(
+        "server CPU utilisation (%)",
+        "cpu_utilisation",
+        lambda s: None if s.cpu_utilisation is None else 100 * s.cpu_utilisation,
+        _number,
+    ),
+    Row("memory, all processes (MiB)", "memory_mib", lambda s: s.memory_mib, _number),
+)
+
+_HEADINGS: Final = {"real": "real", "sim": "simulated*"}
+#: What the asterisk says, to be printed below a table with a simulated column.
+NOT_VALIDATED: Final = (
+    "* not validated: simulated numbers rest on a quick probe of this machine, not on a "
+    "calibration; the error column is the measured error of this one run."
+)
+_MISSING: Final = "-"
+
+
+def comparison(results: Mapping[str, Mapping[str, Summary]], title: str) -> Table:
+    """The table for `results[mpm][engine]`: one group of columns for each MPM."""
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for mpm, engines in results.items():
+        for engine in engines:
+            table.add_column(f"{mpm}\n{_HEADINGS.get(engine, engine)}", justify="right")
+        if {"real", "sim"} <= engines.keys():
+            table.add_column("\nerror %", justify="right")
+    for row in ROWS:
+        table.add_row(row.title, *(cell for e in results.values() for cell in _cells(row, e)))
+    return table
+
+
+def _cells(row: Row, engines: Mapping[str, Summary]) -> list[str]:
+    cells = [_cell(row, summary) for summary in engines.values()]
+    if {"real", "sim"} <= engines.keys():
+        error = error_percent(row.value(engines["sim"]), row.value(engines["real"]))
+        cells.append(_MISSING if error is None else f"{error:+.1f}")
+    return cells
+
+
+def _cell(row: Row, summary: Summary) -> str:
+    value = row.value(summary)
+    if value is None:
+        return _MISSING
+    bound = "≥ " if row.field in summary.lower_bounds else ""
+    return bound + row.text(value)

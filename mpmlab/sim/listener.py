@@ -1,0 +1,263 @@
+"""Listeners: backlog, who is woken, the handshake with its retries. Attempts of accept and connect.
+
+Costs are charged by kernel.py. A connection counts against the backlog from its SYN on. It is the
+client's as soon as the server's answer is back, the server's once the client's acknowledgement has
+come; without latency all that is one instant.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from mpmlab.kernel.interface import KernelError
+from mpmlab.sim.clock import Timer
+from mpmlab.sim.network import Network, SimConn
+
+if TYPE_CHECKING:
+    from mpmlab.sim.kernel import SimKernel
+    from mpmlab.sim.poller import SimPoller
+
+#: When a SYN that got no answer is sent again, seconds after the first: Linux, tcp_syn_retries = 6
+#: doubling from TCP_TIMEOUT_INIT = 1 s; at the last of them connect() gives up.
+SYN_RETRY_S: Final = (1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 127.0)
+
+
+class SimListener:
+    """A bound, listening socket, of which several processes may have copies."""
+
+    __slots__ = (
+        "accepted", "backlog", "handshakes", "holders", "lifo", "network", "pollers", "port",
+        "queue", "refusing", "waiters",
+    )  # fmt: skip
+
+    def __init__(self, network: Network, port: int, backlog: int, wake_policy: str) -> None:
+        if wake_policy not in ("fifo", "lifo"):
+            raise ValueError(f"wake_policy {wake_policy!r}; accepted: 'fifo', 'lifo'")
+        self.network = network
+        self.port = port
+        self.backlog = backlog
+        self.lifo = wake_policy == "lifo"
+        self.queue: deque[SimConn] = deque()
+        self.handshakes = 0  # that will end in the queue
+        self.waiters: deque[SimKernel] = deque()
+        self.pollers: dict[SimPoller, None] = {}
+        self.holders = 0
+        self.refusing = False  # the last copy was closed
+        self.accepted = 0
+
+    def __repr__(self) -> str:
+        return f"a connection on port {self.port}"
+
+    def opened(self) -> None:
+        """One more process has a copy."""
+        self.holders += 1
+        self.refusing = False
+
+    def closed_by_one(self) -> None:
+        """One process less; with the last copy go the connections that nobody accepted."""
+        self.holders -= 1
+        if not self.holders:
+            self.refusing = True
+            while self.queue:
+                conn = self.queue.popleft()
+                conn.send_reset()
+                conn.unread = 0
+                conn.shut = True
+                conn.close()
+
+    def full(self) -> bool:
+        """Linux lets one more in than the backlog says (sk_acceptq_is_full)."""
+        return len(self.queue) + self.handshakes > self.backlog
+
+    def established(self, conn: SimConn, direct: bool) -> None:
+        """A connection is complete: for one waiter by the wake policy, or for the queue."""
+        if self.refusing:
+            conn.send_reset()
+            conn.shut = True
+            conn.close()
+            return
+        waiters = self.waiters
+        if waiters:
+            thread = waiters.pop() if self.lifo else waiters.popleft()
+            self.hand_over(conn, thread)
+            if direct:
+                thread.resume(conn)
+            else:
+                thread.rouse(conn)
+            return
+        self.queue.append(conn)
+        for poller in list(self.pollers):  # the herd: every armed poller hears
+            poller.mark(self, False)
+
+    def hand_over(self, conn: SimConn, thread: SimKernel) -> None:
+        """The connection is that thread's process's."""
+        self.accepted += 1
+        process = thread.process
+        conn.process = process
+        process.conns[conn] = None
+        thread.owed += thread.cost.connection
+
+    def is_ready(self) -> bool:
+        """Whether a poller that has it armed would return it now."""
+        return bool(self.queue)
+
+    def forget(self, thread: SimKernel) -> None:
+        """See thread.Place."""
+        self.waiters.remove(thread)
+
+
+def try_accept(thread: SimKernel) -> bool:
+    """Attempt of k.accept(). The main thread hears signals before it takes a connection."""
+    listener: SimListener = thread.x
+    done = thread.done
+    process = thread.process
+    if listener not in process.listeners or (thread.is_main and process.pending):
+        done._value = None
+        return True
+    if listener.queue:
+        conn = listener.queue.popleft()
+        listener.hand_over(conn, thread)
+        done._value = conn
+        return True
+    if thread.timeout_s == 0:
+        done._value = None
+        return True
+    if not thread.is_main:
+        raise KernelError("only the main thread waits in accept: others poll, then try")
+    listener.waiters.append(thread)
+    thread.interruptible = True
+    thread.fallback = None
+    return thread.block(listener)
+
+
+class Handshake:
+    """A connection attempt that takes time: latency, or retries against a full backlog. Also the
+    place where its thread waits."""
+
+    __slots__ = ("conn", "listener", "started_s", "thread", "tries")
+
+    def __init__(self, thread: SimKernel, listener: SimListener) -> None:
+        self.thread: SimKernel | None = thread
+        self.listener = listener
+        self.started_s = thread.clock._now
+        self.tries = 0
+        self.conn: SimConn | None = None  # the client's end
+
+    def __repr__(self) -> str:
+        return f"the handshake with port {self.listener.port}"
+
+    def forget(self, _thread: SimKernel) -> None:
+        """See thread.Place: it gave up connecting."""
+        self.thread = None
+        if self.conn is not None:
+            self.conn.close()
+
+    def later(self, callbacks: list[Any], time_s: float) -> None:
+        """Go on at that time."""
+        clock = self.listener.network.clock
+        clock.at(Timer(clock, callbacks, self), time_s)
+
+    def syn(self) -> None:
+        """A SYN sets out."""
+        self.later(_ON_SYN, self.listener.network.clock._now + self.listener.network.latency_s)
+
+    def syn_arrives(self) -> None:
+        """The server's system answers it, or drops it."""
+        thread = self.thread
+        if thread is None:
+            return
+        listener = self.listener
+        network = listener.network
+        if listener.refusing:
+            self.later(_ON_REFUSED, network.clock._now + network.latency_s)
+            return
+        if listener.full():
+            self.dropped()
+            return
+        listener.handshakes += 1
+        self.conn, _server = pair(network, thread)
+        self.later(_ON_ANSWER, network.clock._now + network.latency_s)
+
+    def dropped(self) -> None:
+        """No answer: the next SYN goes out when its time has come."""
+        self.listener.network.overflows += 1
+        again_s = self.started_s + SYN_RETRY_S[self.tries]
+        self.tries += 1
+        last = self.tries == len(SYN_RETRY_S)
+        self.later(_ON_REFUSED if last else _ON_RETRY, again_s)
+
+    def answered(self) -> None:
+        """The client has its connection; its acknowledgement sets out."""
+        network = self.listener.network
+        if network.latency_s:
+            self.later(_ON_ESTABLISHED, network.clock._now + network.latency_s)
+        else:
+            self.established()
+        thread = self.thread
+        if thread is not None:
+            self.thread = None
+            thread.resume(self.conn)
+
+    def established(self) -> None:
+        """The acknowledgement has come: the connection can be accepted."""
+        self.listener.handshakes -= 1
+        assert self.conn is not None
+        server = self.conn.peer
+        if server is None:
+            return
+        self.listener.established(server, False)
+
+    def refused(self) -> None:
+        """Nobody listens, or nobody ever answered."""
+        thread = self.thread
+        if thread is not None:
+            self.thread = None
+            thread.resume(None)
+
+
+_ON_SYN: Final[list[Any]] = [lambda event: event.owner.syn_arrives()]
+_ON_RETRY: Final[list[Any]] = [lambda event: event.owner.syn()]
+_ON_REFUSED: Final[list[Any]] = [lambda event: event.owner.refused()]
+_ON_ANSWER: Final[list[Any]] = [lambda event: event.owner.answered()]
+_ON_ESTABLISHED: Final[list[Any]] = [lambda event: event.owner.established()]
+
+
+def pair(network: Network, thread: SimKernel) -> tuple[SimConn, SimConn]:
+    """Both ends of a new connection: the client's, of that thread's process, and the server's."""
+    process = thread.process
+    client = SimConn(network, process)
+    server = SimConn(network, None)
+    client.peer = server
+    server.peer = client
+    process.conns[client] = None
+    network.connected += 1
+    return client, server
+
+
+def try_connect(thread: SimKernel) -> bool:
+    """Attempt of k.connect()."""
+    listener: SimListener = thread.x
+    network = listener.network
+    done = thread.done
+    if not network.latency_s:
+        if listener.refusing:
+            done._value = None
+            return True
+        if not listener.full():
+            client, server = pair(network, thread)
+            listener.established(server, False)
+            done._value = client
+            return True
+    if thread.timeout_s == 0 or (thread.process.interrupted and not thread.is_main):
+        done._value = None
+        return True
+    handshake = Handshake(thread, listener)
+    thread.interruptible = not thread.is_main
+    thread.fallback = None
+    thread.block(handshake)
+    if network.latency_s:
+        handshake.syn()
+    else:
+        handshake.dropped()
+    return False

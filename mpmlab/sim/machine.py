@@ -1,0 +1,51 @@
+"""Machine: a platform with its processors, costs and listeners; server or client.
+
+No processes' behaviour lives here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpmlab.core.platform import Platform
+from mpmlab.sim.costs import US, CostTable
+from mpmlab.sim.cpu import Cpu, Gil
+
+if TYPE_CHECKING:
+    from mpmlab.sim.network import SimListener
+    from mpmlab.sim.process import SimProcess
+    from mpmlab.sim.world import World
+
+
+class Machine:
+    """One machine of the world. `processes` are those alive, by pid."""
+
+    __slots__ = ("cost", "cpu", "listeners", "name", "platform", "processes", "world")
+
+    def __init__(self, world: World, name: str, platform: Platform) -> None:
+        if platform.cores < 1:
+            raise ValueError(f"platform {platform.name!r}: cores is {platform.cores}, not >= 1")
+        self.world = world
+        self.name = name
+        self.platform = platform
+        self.cost = CostTable(platform)
+        self.cpu = Cpu(world.clock, platform.cores)
+        self.listeners: list[SimListener] = []
+        self.processes: dict[int, SimProcess] = {}
+
+    def new_gil(self) -> Gil | None:
+        """The interpreter lock of a new process, where the platform's interpreter has one."""
+        if not self.platform.gil:
+            return None
+        return Gil(self.cpu, self.platform.gil_switch_interval_us * US)
+
+    def memory_kib(self) -> float:
+        """What the platform says that the live processes, threads and connections take."""
+        platform = self.platform
+        total = 0.0
+        for process in self.processes.values():
+            root = process.parent is None and process.pid in self.world.roots
+            total += platform.parent_memory_kib if root else platform.process_memory_kib
+            total += platform.thread_memory_kib * (len(process.threads) - 1)
+            total += platform.connection_memory_kib * len(process.conns)
+        return total

@@ -1,0 +1,311 @@
+"""SimThread: one thread's life between operations. It owes CPU, computes, waits, and is resumed.
+
+What an operation does is not here (kernel.py, sync.py, network.py, poller.py); only how a thread
+pays for it and how it waits. The rules:
+
+* An operation yields `done`, an event that is processed already, if it completed at once (SimPy
+  goes on without scheduling anything); else PARKED, and the thread is resumed later, once.
+* An operation is *attempted* when its debt is paid. `attempt(thread)` returns True with the result
+  in `done`, or False after `block` has made the thread a waiter somewhere.
+* Timers and bursts resume their thread directly. Whatever a running thread sets free is roused:
+  it goes through the clock, first in, first out, in the same instant.
+* The dead are never resumed. Their generators are kept, so that no `finally` of theirs runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from simpy.events import Event, Process
+
+from mpmlab.sim.clock import INF, Clock, Timer
+from mpmlab.sim.trace import tag_of
+
+if TYPE_CHECKING:
+    from mpmlab.sim.costs import CostTable
+    from mpmlab.sim.process import SimProcess
+
+
+class Parked(Event):
+    """What an operation yields that does not complete at once. It never happens itself: who waits
+    is resumed with its `done`."""
+
+    def __init__(self) -> None:
+        self.callbacks = []
+
+
+PARKED: Final = Parked()
+
+
+class Done(Event):
+    """An event that has happened: the result of an operation that completed."""
+
+    def __init__(self) -> None:
+        self.callbacks = None  # type: ignore[assignment]
+        self._ok = True
+        self._value = None
+
+
+class Place(Protocol):
+    """Where a thread waits. Its repr() is what a Deadlock reports."""
+
+    def forget(self, thread: Any) -> None:
+        """That thread waits here no longer."""
+
+
+class Strand(Process):
+    """The simpy.Process of a thread. Its _resume does what SimPy's does for the two kinds of event
+    that our operations yield, and ends the thread in the instant in which its generator returns,
+    where SimPy would schedule an event for it."""
+
+    def __init__(self, thread: SimThread, generator: Any) -> None:
+        self.thread = thread
+        super().__init__(thread.clock, generator)
+
+    def _resume(self, event: Any) -> None:
+        generator = self._generator
+        thread = self.thread
+        if thread.dead:
+            return  # killed before its first step
+        done = thread.done
+        try:
+            while True:
+                event = generator.send(event._value)
+                if event is not done:
+                    break
+        except StopIteration as stop:
+            self._ok = True
+            self._value = stop.value
+            thread.finished(stop.value)
+            return
+        except Exception as error:
+            error.add_note(f"in simulated {thread.describe()} at {thread.clock._now} s")
+            raise
+        if event is not PARKED:
+            raise TypeError(
+                f"{thread.describe()} yielded {event!r}, which is no operation of its kernel "
+                f"({generator.__name__}, line {generator.gi_frame.f_lineno})"
+            )
+
+
+class SimThread:
+    """One simulated thread; SimKernel adds the operations."""
+
+    __slots__ = (
+        "_alarm", "_alarm_callbacks", "_ready", "_ready_callbacks", "_retry_at", "_retry_callbacks", "_timer",
+        "_timer_at", "_timer_callbacks", "attempt", "burst", "carry", "clock", "compute",
+        "cost", "dead", "deadline", "done", "fallback", "finish", "interruptible", "is_main",
+        "left_s", "owed", "prepaid", "process", "strand", "tag", "tid", "timeout_s", "x", "y",
+        "where",
+    )  # fmt: skip
+
+    def __init__(self, process: SimProcess, tid: int) -> None:
+        world = process.machine.world
+        self.process = process
+        self.clock: Clock = world.clock
+        self.cost: CostTable = process.machine.cost
+        self.carry: float = world.debt_carry_s
+        self.tid = tid
+        self.tag = tag_of(process.pid, tid)
+        self.is_main = tid == 0
+        self.dead = False
+        self.strand: Strand | None = None
+        # CPU: what it owes, and the current burst, which belongs to Cpu or Gil.
+        self.owed = 0.0
+        self.prepaid = False  # the next send's cost is paid already
+        self.compute = process.compute
+        self.burst = 0
+        self.finish = 0.0
+        self.left_s = 0.0
+        # The operation under way and its operands.
+        self.attempt: Callable[[Any], bool] | None = None
+        self.x: Any = None
+        self.y: Any = None
+        self.timeout_s: float | None = None
+        self.done = Done()
+        # The wait under way.
+        self.where: Place | None = None
+        self.interruptible = False
+        self.fallback: Any = None  # the result if nothing happens
+        self.deadline = INF
+        self._timer: Timer | None = None
+        self._timer_at = INF
+        self._timer_callbacks: list[Any] | None = None
+        self._alarm: Timer | None = None
+        self._alarm_callbacks: list[Any] | None = None
+        self._ready: Timer | None = None
+        self._retry_at: Place | None = None
+        self._ready_callbacks: list[Any] = [self._on_ready]
+        self._retry_callbacks: list[Any] = [self._on_retry]
+
+    def describe(self) -> str:
+        """Who this is, for people."""
+        name = f" ({self.process.name})" if self.process.name else ""
+        return f"thread {self.tid} of process {self.process.pid}{name}"
+
+    def start(self, generator: Any) -> None:
+        """Give it its generator; the first step comes in this instant, ahead of others."""
+        self.strand = Strand(self, generator)
+
+    def finished(self, value: Any) -> None:
+        """The generator has returned."""
+        self.dead = True
+        self.owed = INF
+        self.process.thread_finished(self, value)  # type: ignore[arg-type]
+
+    # ---- computing -----------------------------------------------------------------------------
+
+    def pay(self, attempt: Callable[[Any], bool], owed: float) -> Event:
+        """Burn that much CPU, then attempt the operation. A dead thread owes infinitely much, so
+        that it comes here with whatever it calls, and never leaves."""
+        if self.dead:
+            return PARKED
+        self.attempt = attempt
+        self.owed = 0.0
+        self.compute(self, owed)
+        return PARKED
+
+    def burst_done(self) -> None:
+        """The debt is paid."""
+        attempt = self.attempt
+        assert attempt is not None
+        if attempt(self):
+            strand = self.strand
+            assert strand is not None
+            strand._resume(self.done)
+
+    # ---- waiting -------------------------------------------------------------------------------
+
+    def block(self, where: Place) -> bool:
+        """Wait at a place until roused, resumed, or `timeout_s` have passed. -> False, for the
+        attempt to return."""
+        self.where = where
+        timeout_s = self.timeout_s
+        if timeout_s is not None:
+            deadline = self.clock._now + timeout_s
+            self.deadline = deadline
+            if deadline < self._timer_at:
+                self._set_timer(deadline)
+        return False
+
+    def rouse(self, value: Any) -> None:
+        """End the wait with that result, after all that is due now. For use by running threads."""
+        self.where = None
+        self.deadline = INF
+        self.done._value = value
+        self.owed += self.cost.switch
+        self._schedule(self._ready_callbacks)
+
+    def resume(self, value: Any) -> None:
+        """End the wait with that result, directly. For use by timers, never by a running thread."""
+        self.where = None
+        self.deadline = INF
+        self.done._value = value
+        self.owed += self.cost.switch
+        strand = self.strand
+        assert strand is not None
+        strand._resume(self.done)
+
+    def retry(self) -> None:
+        """Have the operation attempted once more, after all that is due now. The thread still
+        waits where it did: time out or signal may yet come first."""
+        self._retry_at = self.where
+        self._schedule(self._retry_callbacks)
+
+    def expire(self) -> None:
+        """End the wait with nothing, as a time-out or a signal does; after all that is due now."""
+        where = self.where
+        assert where is not None
+        where.forget(self)
+        self.rouse(self.fallback)
+
+    def alarm(self, where: Place, delay_s: float) -> None:
+        """Wait for the passing of time itself: at the end comes `fallback`."""
+        self.where = where
+        alarm = self._alarm
+        if alarm is None or alarm.callbacks is not None:
+            if self._alarm_callbacks is None:
+                self._alarm_callbacks = [self._on_alarm]
+            self._alarm = alarm = Timer(self.clock, self._alarm_callbacks, self)
+        else:
+            alarm.callbacks = self._alarm_callbacks  # type: ignore[assignment]
+        self.clock.at(alarm, self.clock._now + delay_s)
+
+    def kill(self) -> None:
+        """The thread is no more: it leaves where it waited, and is never resumed. Its process
+        takes it off the processor."""
+        self.dead = True
+        self.owed = INF
+        self.deadline = INF
+        where = self.where
+        if where is not None:
+            self.where = None
+            where.forget(self)
+
+    def _schedule(self, callbacks: list[Any]) -> None:
+        ready = self._ready
+        if ready is None or ready.callbacks is not None:
+            self._ready = ready = Timer(self.clock, callbacks, self)
+        else:
+            ready.callbacks = callbacks  # type: ignore[assignment]
+        self.clock.soon(ready)
+
+    def _on_ready(self, _event: Timer) -> None:
+        if not self.dead:
+            strand = self.strand
+            assert strand is not None
+            strand._resume(self.done)
+
+    def _on_retry(self, _event: Timer) -> None:
+        where = self.where
+        if where is None or where is not self._retry_at:
+            return  # something else has ended the wait
+        where.forget(self)
+        self.again()
+
+    def again(self) -> None:
+        """Attempt the operation once more, directly; the thread has left where it waited."""
+        deadline = self.deadline
+        self.where = None
+        self.deadline = INF
+        if deadline < INF:
+            self.timeout_s = max(0.0, deadline - self.clock._now)
+        self.owed += self.cost.switch
+        self.burst_done()
+
+    def _on_alarm(self, event: Timer) -> None:
+        if event is self._alarm and self.where is not None:
+            self.resume(self.fallback)
+
+    def drop_alarm(self) -> None:
+        """The alarm that is set is not to ring: somebody else ended the wait."""
+        self._alarm = None
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer_callbacks is None:
+            self._timer_callbacks = [self._on_timer]
+        timer = self._timer
+        if timer is None or timer.callbacks is not None:
+            self._timer = timer = Timer(self.clock, self._timer_callbacks, self)
+        else:
+            timer.callbacks = self._timer_callbacks  # type: ignore[assignment]
+        self._timer_at = when
+        self.clock.at(timer, when)
+
+    def _on_timer(self, event: Timer) -> None:
+        """The one lazy timer of a thread: it may ring for a wait that is over; then it is set to
+        the deadline of the present one, if there is one."""
+        if event is not self._timer:
+            return  # a sooner one has taken its place
+        self._timer_at = INF
+        deadline = self.deadline
+        if deadline == INF:
+            return
+        if self.clock._now < deadline:
+            self._set_timer(deadline)
+            return
+        where = self.where
+        assert where is not None
+        where.forget(self)
+        self.resume(self.fallback)

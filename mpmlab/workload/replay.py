@@ -1,0 +1,135 @@
+"""Replaying an access log: a part of it, faster, grouped into sessions.
+
+From columns (accesslog.py) to a skeleton of a plan; no reading of files. The log's stamps are whole
+seconds, at which nothing real arrives: the seed spreads the requests of one second inside it, in
+the order of their lines.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import numpy.typing as npt
+
+from mpmlab.core.demand import MAX_RESPONSE_BYTES
+from mpmlab.workload.accesslog import LogRequests
+from mpmlab.workload.errors import ScenarioError
+from mpmlab.workload.scenario import LogArrivals, RequestClass
+from mpmlab.workload.skeleton import MAX_REQUESTS, Int64s, LoggedFacts, Skeleton
+from mpmlab.workload.streams import Stream
+
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+def replay_skeleton(
+    arrivals: LogArrivals,
+    classes: tuple[RequestClass, ...],
+    log: LogRequests,
+    seed: int,
+    duration_us: int,
+) -> Skeleton:
+    """The selected requests, by session, at their planned times; those at or after the duration are
+    left out. Raises ScenarioError if nothing is selected."""
+    chosen = _select(arrivals, log)
+    log_us = spread_seconds(log.time_s[chosen], Stream(seed, "log/second"))
+    at_us = np.rint((log_us - log_us[0] // 1_000_000 * 1_000_000) / arrivals.speedup)
+    at_us = at_us.astype(np.int64)
+    within = at_us < duration_us
+    chosen, log_us, at_us = chosen[within], log_us[within], at_us[within]
+    if len(chosen) > MAX_REQUESTS:
+        raise ScenarioError(
+            f"arrivals.file: {len(chosen):,} requests of {arrivals.file} are selected; accepted: "
+            f"at most {MAX_REQUESTS:,} (choose a part by from and to)"
+        )
+    if not len(chosen):
+        raise ScenarioError("arrivals.speedup: no request falls into the duration")
+    session = group_sessions(log.host[chosen], log_us, arrivals.session_gap_s)
+    # Sessions are numbered by their first request, so this keeps them sorted by start.
+    order = np.argsort(session, kind="stable")
+    chosen, planned = chosen[order], at_us[order]
+    counts = np.bincount(session).astype(np.int64)
+    first = np.cumsum(counts) - counts
+    facts = _facts(log, chosen, classes, order)
+    return Skeleton(planned[first], counts, planned, np.zeros_like(planned), logged=facts)
+
+
+def spread_seconds(time_s: Int64s, stream: Stream) -> Int64s:
+    """Whole seconds, sorted, become microseconds: the n requests of a second get n random moments
+    of it, in order."""
+    moments = np.floor(stream.uniforms(len(time_s)) * 1e6).astype(np.int64)
+    # Sorting by (second, moment) sorts the moments within each second and moves none to another.
+    return np.asarray(time_s * 1_000_000 + moments[np.lexsort((moments, time_s))])
+
+
+def group_sessions(host: npt.NDArray[np.int32], at_us: Int64s, gap_s: float) -> Int64s:
+    """The session's number of each request (sorted by time): a host's request opens a new one when
+    its last was `gap_s` or longer ago. Numbered in order of their first requests."""
+    by_host = np.argsort(host, kind="stable")
+    hosts, times = host[by_host], at_us[by_host]
+    opens = np.ones(len(host), dtype=np.bool_)
+    opens[1:] = (hosts[1:] != hosts[:-1]) | (np.diff(times) >= gap_s * 1e6)
+    opener = by_host[np.flatnonzero(opens)]  # the index of each session's first request
+    rank = np.empty(len(opener), dtype=np.int64)
+    rank[np.argsort(opener)] = np.arange(len(opener))
+    session = np.empty(len(host), dtype=np.int64)
+    session[by_host] = rank[np.cumsum(opens) - 1]
+    return session
+
+
+def _select(arrivals: LogArrivals, log: LogRequests) -> npt.NDArray[np.intp]:
+    """Indices of the requests from `start` to `end`, by time, then by line."""
+    begin = int(log.time_s.min())
+    start = _seconds(arrivals.start, begin, log.zone_s)
+    end = _seconds(arrivals.end, begin, log.zone_s)
+    wanted = np.ones(len(log), dtype=np.bool_)
+    if start is not None:
+        wanted &= log.time_s >= start
+    if end is not None:
+        wanted &= log.time_s < end
+    chosen = np.flatnonzero(wanted)
+    if not len(chosen):
+        zone = timezone(timedelta(seconds=log.zone_s))
+        ends = (datetime.fromtimestamp(t, zone).isoformat() for t in (begin, log.time_s.max()))
+        raise ScenarioError(
+            f"arrivals.from, arrivals.to: no request of {arrivals.file} lies between them; "
+            f"the log runs from {' to '.join(ends)}"
+        )
+    return chosen[np.argsort(log.time_s[chosen], kind="stable")]
+
+
+def _seconds(instant: float | datetime | None, begin: int, zone_s: int) -> float | None:
+    """Seconds since 1970 UTC of `from` or `to`."""
+    if instant is None:
+        return None
+    if isinstance(instant, datetime):
+        zone = timezone(timedelta(seconds=zone_s))
+        return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).timestamp()
+    return begin + instant
+
+
+def _facts(
+    log: LogRequests,
+    chosen: npt.NDArray[np.intp],
+    classes: tuple[RequestClass, ...],
+    place: npt.NDArray[np.intp],
+) -> LoggedFacts:
+    sizes = log.response_bytes[chosen]
+    if sizes.max() > MAX_RESPONSE_BYTES:
+        line = log.line[chosen[np.argmax(sizes)]]
+        raise ScenarioError(
+            f"arrivals.file: line {line} of the log has {sizes.max():,} bytes; accepted: at most "
+            f"{MAX_RESPONSE_BYTES:,} (leave it out by from and to)"
+        )
+    by_target = np.array([_class_of(target, classes) for target in log.targets], dtype=np.int16)
+    by_method = np.array([method.upper() in _METHODS_WITH_BODY for method in log.methods])
+    return LoggedFacts(by_target[log.target[chosen]], sizes, by_method[log.method[chosen]], place)
+
+
+def _class_of(target: str, classes: tuple[RequestClass, ...]) -> int:
+    """The first class whose pattern is found in the path; the last has none and takes the rest."""
+    path = target.partition("?")[0]
+    for i, one in enumerate(classes):
+        if one.match is None or one.match.search(path):
+            return i
+    raise AssertionError("the last class of a log has no pattern")
