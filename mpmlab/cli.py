@@ -83,9 +83,7 @@ def _stdout() -> Console:
     return Console(highlight=False, width=width)
 
 
-@click.group(
-    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mpmlab")
 @click.pass_context
 def commands(context: click.Context) -> None:
@@ -110,26 +108,71 @@ def list_scenarios() -> None:
 
 
 @commands.command("bench")
-@click.option("--mpm", "mpms", metavar="NAMES", help="prefork, worker, event, several with commas, "
-              "or all. Default: the one httpd would choose on this platform.")
-@click.option("--scenario", default=DEFAULT_SCENARIO, show_default=True, metavar="NAME|PATH",
-              help="A shipped scenario (see `mpmlab scenarios`) or a TOML file.")
-@click.option("--duration", "duration_s", type=float, metavar="S",
-              help="Seconds of load. Default: the scenario's.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
-              help="Of every random number of the load.")
-@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE",
-              help="A directive, such as ThreadsPerChild=8. Overrides the scenario's. Repeatable.")
-@click.option("--engine", "engines", default="real,sim", show_default=True, metavar="NAMES",
-              help="real, sim or both, in the order in which they run.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
-              show_default=True, help="Where the results folder is made.")
-@click.option("--timeout", "timeout_s", default=10.0, show_default=True, metavar="S",
-              type=click.FloatRange(0, _LONGEST_TIMEOUT_S, min_open=True),
-              help="How long a client waits for an answer.")
+@click.option(
+    "--mpm",
+    "mpms",
+    metavar="NAMES",
+    help="prefork, worker, event, several with commas, "
+    "or all. Default: the one httpd would choose on this platform.",
+)
+@click.option(
+    "--scenario",
+    default=DEFAULT_SCENARIO,
+    show_default=True,
+    metavar="NAME|PATH",
+    help="A shipped scenario (see `mpmlab scenarios`) or a TOML file.",
+)
+@click.option(
+    "--duration",
+    "duration_s",
+    type=float,
+    metavar="S",
+    help="Seconds of load. Default: the scenario's.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=1,
+    show_default=True,
+    help="Of every random number of the load.",
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A directive, such as ThreadsPerChild=8. Overrides the scenario's. Repeatable.",
+)
+@click.option(
+    "--engine",
+    "engines",
+    default="real,sim",
+    show_default=True,
+    metavar="NAMES",
+    help="real, sim or both, in the order in which they run.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where the results folder is made.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    type=click.FloatRange(0, _LONGEST_TIMEOUT_S, min_open=True),
+    help="How long a client waits for an answer.",
+)
 @click.option("--quiet", is_flag=True, help="No progress, only results and warnings.")
-@click.option("--refresh-profile", is_flag=True,
-              help="Measure this machine's costs again, even if they are known.")
+@click.option(
+    "--refresh-profile",
+    is_flag=True,
+    help="Measure this machine's costs again, even if they are known.",
+)
 def bench_command(
     mpms: str | None,
     scenario: str,
@@ -172,10 +215,11 @@ def _run_all(
     for task in bench.tasks:
         watch = Watch(interruption, reporter.advance)
         with interruption.polite():
-            results = conduct(bench, task, profile, watch, reporter.phase)
+            folder, results = conduct(bench, task, profile, watch, reporter.phase, out)
         with interruption.polite(patience=False):
             reporter.phase(f"{task.mpm}: saving results and pictures")
-            done.append((keep(out, results, draw), results))
+            keep(folder, results, draw)
+        done.append((folder, results))
         if interruption or any(run.faults for run in results.runs.values()):
             break
     return done

@@ -30,12 +30,13 @@ FLOORS = {
     "mpmlab.plan": 5,
     "mpmlab.report": 5,
     "mpmlab.cli": 6,
-    "mpmlab.__main__": 6,
+    "mpmlab.__main__": 7,
 }
 
 #: Neighbours of one floor that may be imported: (importer, imported) -> why.
 NEIGHBOURS = {
     ("mpmlab.load", "mpmlab.workload"): "the clients read the plan that workload compiled",
+    ("mpmlab.bench", "mpmlab.real.load_process"): "the harness starts the client's process",
 }
 
 

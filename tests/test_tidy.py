@@ -6,7 +6,8 @@ import ast
 from pathlib import Path
 
 import pytest
-from tidy import (
+
+from tests.tidy import (
     BANNED_IN_CORE,
     BANNED_IN_MPMS,
     BANNED_IN_SIM,

@@ -7,51 +7,84 @@ printed is the CLI's affair. An engine that was cut short ends the series: its p
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from mpmlab.bench.experiment import Experiment
 from mpmlab.bench.prepare import Bench, experiment_of
-from mpmlab.bench.real import run_real
+from mpmlab.bench.real import plan_path, run_real
 from mpmlab.bench.results import Results, new_folder, save_results
 from mpmlab.bench.run import Run
 from mpmlab.bench.sim import run_sim
 from mpmlab.bench.task import Task, Watch
 from mpmlab.core.platform import Platform
-from mpmlab.core.platform_file import format_platform
+from mpmlab.real.probe import at_speed
+
+#: Who draws the pictures of an experiment (report/, which this floor may not know).
+Draw = Callable[[Path, Experiment, dict[str, Run]], object]
 
 _DOING: Final = {"real": "{mpm}: real run", "sim": "{mpm}: simulation"}
 
 
 def conduct(
-    bench: Bench, task: Task, platform: Platform, watch: Watch, phase: Callable[[str], None]
-) -> Results:
-    """Run the task on each engine in turn; `phase` is told what begins."""
-    runs: dict[str, Run] = {}
+    bench: Bench,
+    task: Task,
+    platform: Platform,
+    watch: Watch,
+    phase: Callable[[str], None],
+    out: Path,
+) -> tuple[Path, Results]:
+    """Run the task on each engine in turn, in a new folder below `out`; `phase` is told what
+    begins. If an engine cannot run at all, the folder is removed again."""
     experiment = experiment_of(bench, task, describe_platform(platform))
+    folder = new_folder(out, experiment)
+    try:
+        task.plan.save(plan_path(folder))
+        return folder, Results(
+            experiment, _run_engines(bench, task, platform, watch, phase, folder)
+        )
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _run_engines(
+    bench: Bench,
+    task: Task,
+    platform: Platform,
+    watch: Watch,
+    phase: Callable[[str], None],
+    folder: Path,
+) -> dict[str, Run]:
+    runs: dict[str, Run] = {}
     for engine in bench.engines:
         phase(_DOING[engine].format(mpm=task.mpm))
         if engine == "real":
-            runs[engine] = run_real(task, platform, watch)
+            runs[engine] = run_real(task, platform, watch, folder)
         else:
-            runs[engine] = run_sim(task, platform, watch, _cores(runs, platform))
+            runs[engine] = run_sim(task, *_world_of(runs, platform), watch)
         if runs[engine].faults:
             break
-    return Results(experiment, runs)
+    return runs
 
 
-def _cores(runs: dict[str, Run], platform: Platform) -> int:
-    """As many as the real server had, so that both are asked the same question."""
-    return runs["real"].server_cores if "real" in runs else platform.cores
+def _world_of(runs: dict[str, Run], platform: Platform) -> tuple[Platform, int]:
+    """The platform and cores to simulate. Beside a real run both are asked the same question: as
+    many cores, and costs at the speed that the machine had then, not when it was probed."""
+    real = runs.get("real")
+    if real is None:
+        return platform, platform.cores
+    if real.speed is not None:
+        platform = at_speed(platform, real.speed.mean_us)
+    return platform, real.server_cores
 
 
-def keep(out: Path, results: Results, draw: Callable[[Path, Experiment, dict[str, Run]], object]) -> Path:
-    """Store results and pictures in a folder of their own; its path."""
-    folder = new_folder(out, results.experiment)
+def keep(folder: Path, results: Results, draw: Draw) -> None:
+    """Store results and pictures. run.json comes last: it says that the folder is complete."""
     draw(folder, results.experiment, results.runs)
-    save_results(folder, results)  # last: run.json says that the folder is complete
-    return folder
+    save_results(folder, results)
 
 
 def describe_platform(platform: Platform) -> str:

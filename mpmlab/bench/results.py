@@ -2,6 +2,7 @@
 
     results/20260723T101500Z-worker-default-seed1/
       run.json                the experiment, and each engine's summary, validity and facts
+      plan.npz                every session and request that was asked for
       <engine>-records.npz    one row for each request
       <engine>-samples.npz    the scoreboard over time
       <engine>-error.log      the server's messages
@@ -202,15 +203,26 @@ def _loader(engine: str, folder: Path) -> Callable[[dict[str, Any]], Run]:
     return load
 
 
+def _check_zip(path: Path) -> None:
+    """numpy leaves the file open when it finds that it is not a whole archive: look first."""
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("not an .npz file, or cut short")
+
+
 def _load_records(path: Path) -> Records:
     try:
+        _check_zip(path)
         return Records.load(path)
-    except (OSError, RecordsError) as error:
+    except RecordsError as error:
         raise ResultsError(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path}: cannot be read: {error}") from error
 
 
 def _load_samples(path: Path) -> Samples:
     try:
+        _check_zip(path)
         with np.load(path, allow_pickle=False) as stored:
             columns = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:

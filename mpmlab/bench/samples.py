@@ -63,6 +63,9 @@ class SampleLog:
         self._times = array("d")
         self._rows: list[NDArray[np.int64]] = []
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def take(self, time_s: float) -> None:
         """Read the board now and keep it as the sample of `time_s`."""
         self._times.append(time_s)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from mpmlab.bench.interruption import Interruption
 from mpmlab.core.settings import Settings
 from mpmlab.workload.plan import Plan
+
+#: How often the scoreboard is read. A read costs some 50 us of this process.
+SAMPLE_INTERVAL_S: Final = 0.05
+#: How long the pool may take to come up before the load begins.
+POOL_DEADLINE_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,11 @@ class Task:
     def duration_s(self) -> float:
         """Length of the plan."""
         return self.plan.duration_us / 1e6
+
+    @property
+    def start_workers(self) -> int:
+        """How many workers StartServers children have: when they are up, the load may begin."""
+        return self.settings.start_servers * self.settings.threads_per_child
 
     @property
     def warmup_s(self) -> float:

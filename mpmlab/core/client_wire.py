@@ -52,7 +52,7 @@ _UNTIL_EOF: Final = -2
 class _Head(NamedTuple):
     status: int
     length: int  # of the body, or _CHUNKED, or _UNTIL_EOF
-    keep_alive: bool
+    keep_alive: bool  # means nothing with _UNTIL_EOF
     version: str
 
 
@@ -226,4 +226,4 @@ def _parse(head: bytes) -> _Head:
         length = 0
     tokens = {token.strip() for token in options.split(b",")}
     keep_alive = b"close" not in tokens and (version == "1.1" or b"keep-alive" in tokens)
-    return _Head(status, length, keep_alive and length != _UNTIL_EOF, version)
+    return _Head(status, length, keep_alive, version)

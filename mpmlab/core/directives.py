@@ -167,7 +167,7 @@ _POOL: Final = (
 _CONNECTION: Final = (
     _directive("listen_backlog", "connections that wait to be accepted, at most", 511, low=1),
     _directive("timeout_s", "seconds that a read or write may wait", 60, low=1),
-    _directive("keep_alive", "more than one request per connection", True, "flag"),
+    _directive("keep_alive", "more than one request per connection", True, "flag", 0),
     _directive("keep_alive_timeout_s", "longest wait for the next request", 5.0, "timeout", 0),
     _directive("max_keep_alive_requests", "requests per connection; 0: no limit", 100, low=0),
     _directive("limit_request_line", "bytes of the request line, at most", 8190, low=0),

@@ -348,7 +348,7 @@ def connections_above_limit(
     if idle_workers <= 0:
         return True, True
     allowed = threads_per_child + (idle_workers - listening_disabled) * factor_floor
-    return connections - lingering >= allowed and connections > lingering, False
+    return connections - lingering >= allowed, False
 
 
 # ---- shared ----

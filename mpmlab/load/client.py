@@ -262,14 +262,14 @@ def session(k: ClientKernel, run: Run, number: int) -> Steps[None]:
     last = run.count[number]
     while run.cycles or client.position < last:
         client.next()
-        if client.planned_s >= run.duration_s:
-            break
         turn_s = max(client.planned_s, client.ended_s)
+        if turn_s >= run.duration_s:
+            break
         while (left_s := run.start_s + turn_s - k.now()) > ROUNDING_S:
             yield k.sleep(left_s)
+        # Not asked again whether the run is over: that the client itself is some microseconds late
+        # must not lose the last request.
         begun_s = run.now(k)
-        if begun_s >= run.duration_s:
-            break
         if client.position >= last or run.planned_us[client.index()] < 0:
             run.followed += 1
         client.begun = True

@@ -143,7 +143,8 @@ class Records:
         """Read what `save` wrote. Raises RecordsError if the file is damaged or of another format,
         and OSError if it cannot be opened."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            # Opened here: numpy leaves its own file open when the archive is cut.
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 header = json.loads(str(stored["header"][()]))
                 if header["format"] != FORMAT:
                     raise RecordsError(f"{path}: format {header['format']!r}; this is {FORMAT!r}")

@@ -54,6 +54,7 @@ class Prefork:
     name = "prefork"
     child = staticmethod(child_main)
     quick_respawn = False
+    takes_turns = True
     ids = Ids(
         resuming="AH00163",
         stale_fatal="AH00166",

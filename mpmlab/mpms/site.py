@@ -31,7 +31,7 @@ class Site:
     """One server. `wire(limits)` makes the server's side of a new connection; `client(host)` the
     client's side, of which the parent needs one request: the dummy connection's.
 
-    `serialized_accept`: children take the accept mutex around accepting (httpd does unless the
+    `serialized_accept`: prefork's children take turns at the accept mutex (httpd does unless the
     platform wakes one waiter only, SINGLE_LISTEN_UNSERIALIZED_ACCEPT)."""
 
     settings: Settings

@@ -75,6 +75,7 @@ class Module(Protocol):
 
     name: str
     quick_respawn: bool
+    takes_turns: bool  # at accepting, by the accept mutex
     ids: Ids
 
     @property
@@ -96,7 +97,7 @@ def supervise(k: Kernel, site: Site, mpm: Module) -> Steps[int]:
     p.to_start = site.settings.start_servers
     order: Order | None = None
     while True:
-        p.site = _new_generation(k, p.site)
+        p.site = _new_generation(k, p.site, mpm)
         if order is not Order.GRACEFUL:
             yield from start_children(k, p, mpm)
         k.log("notice", mpm.ids.resuming, f"mpmlab/{mpm.name}: resuming normal operations")
@@ -111,14 +112,14 @@ def supervise(k: Kernel, site: Site, mpm: Module) -> Steps[int]:
             return (yield from _stop(k, p, mpm, order))
 
 
-def _new_generation(k: Kernel, site: Site) -> Site:
+def _new_generation(k: Kernel, site: Site, mpm: Module) -> Site:
     """The pipe of death and the accept mutex are made anew for each generation, so that letters
     meant for the old one never kill the new."""
     return replace(
         site,
         generation=site.board.generation,
         pod=k.queue(shared=True),
-        accept_mutex=k.mutex(shared=True) if site.serialized_accept else None,
+        accept_mutex=k.mutex(shared=True) if site.serialized_accept and mpm.takes_turns else None,
     )
 
 

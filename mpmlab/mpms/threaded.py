@@ -201,6 +201,7 @@ class ThreadedModule:
     """The half of the supervisor's bargain that worker and event share (supervisor.Module)."""
 
     quick_respawn = True
+    takes_turns = False
 
     def kill_one(self, k: Kernel, site: Site) -> Steps[None]:
         """ap_mpm_podx_signal(): any child may take the letter."""

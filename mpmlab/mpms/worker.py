@@ -52,22 +52,20 @@ def listener_thread(k: Kernel, child: Child) -> Steps[None]:
 
 
 def _accept(k: Kernel, child: Child) -> Steps[Conn | None]:
-    """One turn at the accept mutex: a connection, or None after a lost race or a wake-up."""
-    site = child.site
-    if site.accept_mutex is not None:
-        yield k.lock(site.accept_mutex)
-    conn = None
+    """A connection, or None after a lost race or a wake-up. No accept mutex: a listener thread that
+    waits in it is deaf, and could not end with its child; httpd takes none with one Listen either.
+    The price is that every idle listener thread wakes for each connection."""
+    listener = child.site.listener
     try:
-        conn = yield k.accept(site.listener, 0)
+        conn: Conn | None = yield k.accept(listener, 0)
         if conn is None and not child.listener_may_exit:
-            k.arm(child.poller, site.listener)
+            k.arm(child.poller, listener)
             yield k.poll(child.poller, None)
-            conn = yield k.accept(site.listener, 0)
+            conn = yield k.accept(listener, 0)
     except ResourceShortage:
         child.sick = True
         yield from signal_threads(k, child, GRACEFULLY)
-    if site.accept_mutex is not None:
-        k.unlock(site.accept_mutex)
+        return None
     return conn
 
 

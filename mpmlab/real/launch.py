@@ -59,6 +59,7 @@ class Server:
         self.port = address.port
         #: The memory that the server has as `context.board_buffer`.
         self.buffer = None if board is None else memoryview(board)
+        self._board = board
         self._popen = popen
         self._output_fd = output_fd
         self._run_folder = run_folder
@@ -119,6 +120,9 @@ class Server:
         if self._run_folder is not None:
             shutil.rmtree(self._run_folder, ignore_errors=True)
         self.buffer = None
+        if self._board is not None:
+            with contextlib.suppress(BufferError):  # somebody still looks at it
+                self._board.close()
 
     def __enter__(self) -> Server:
         return self
@@ -195,19 +199,22 @@ def start_server(
         kept.pop_all()
         # Closed before the wait: when the server stops listening, nobody may.
         listener.close()
-        _await_start(server, entry, ready_read, start_timeout_s)
+        try:
+            _await_start(server, entry, ready_read, start_timeout_s)
+        except BaseException:  # Ctrl-C too
+            server.close()
+            raise
     return server
 
 
 def _await_start(server: Server, entry: str, ready_fd: int, timeout_s: float) -> None:
-    """Return when the server's entry point begins; else end the server and raise."""
+    """Return when the server's entry point begins, else raise."""
     poll = select.poll()
     poll.register(ready_fd, select.POLLIN)
-    begins = bool(poll.poll(timeout_s * 1000)) and os.read(ready_fd, 1) != b""
-    if begins:
+    told = poll.poll(timeout_s * 1000)
+    if told and os.read(ready_fd, 1):
         return
-    code = server.wait(SWEEP_TIMEOUT_S)
-    server.close()
+    code = server.wait(SWEEP_TIMEOUT_S if told else 0)
     how = f"did not start in {timeout_s} s" if code is None else f"ended with code {code}"
     raise LaunchError(f"server {entry} {how}:\n{server.stderr()}")
 

@@ -180,8 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     kernel = LoopKernel()
     kernel.listen_to_signals()
     try:
-        if options.cores:
-            os.sched_setaffinity(0, options.cores)
+        pin(options.cores)
         plan = Plan.load(options.plan)
         records = run(kernel, plan, options)
         records.save(options.records)
@@ -252,6 +251,18 @@ def _cores(text: str) -> tuple[int, ...]:
     return tuple(int(core) for core in text.split(",") if core)
 
 
+def pin(cores: Sequence[int]) -> None:
+    """Run on these cores only; anywhere if there are none. Raises OSError."""
+    if cores:
+        try:
+            os.sched_setaffinity(0, cores)
+        except OSError as error:
+            allowed = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+            raise OSError(
+                f"--cores {cores}: {error.strerror}; this machine has {allowed}"
+            ) from None
+
+
 def prctl(option: int, value: int) -> None:
     """prctl(2) of this process. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -282,7 +293,7 @@ class LoadProcess:
     ) -> None:
         self.records_path = Path(records)
         self._partial = b""
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
         self._fd, theirs = os.pipe()
         os.set_blocking(self._fd, False)
         command = [sys.executable, "-m", "mpmlab.real.load_process",

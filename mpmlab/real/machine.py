@@ -15,8 +15,6 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 _GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _DMI: Final = Path("/sys/class/dmi/id")
 _KEY_DIGITS: Final = 16
@@ -32,7 +30,7 @@ def fingerprint() -> dict[str, str | int | bool]:
     return {
         "cpu": _cpu_model(),
         "cores": len(usable_cores()),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": platform.system(),
         "kernel": platform.release(),
         "architecture": platform.machine(),

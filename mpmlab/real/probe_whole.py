@@ -253,17 +253,23 @@ def move_to(core: int | None) -> None:
 
 
 def closed_loop(
-    k: Kernel, port: int, _file: int, core: int | None, users: int, seconds: float,
-    keep_alive: bool,
-) -> Steps[int]:  # fmt: skip
-    """`users` without think time for that long, or with seconds=0 until each has had 2 * WARM_UP
-    answers; then all connections are closed. One poll() over plain sockets: a client that must be
-    faster than the server."""
+    k: Kernel, port: int, _file: int, core: int | None, users: int, seconds: float, keep_alive: bool
+) -> Steps[int]:
+    """run_users() as the process of a slice's client."""
     yield k.sleep(0)
     move_to(core)
+    run_users(port, users, seconds, keep_alive)
+    return 0
+
+
+def run_users(port: int, users: int, seconds: float, keep_alive: bool) -> int:
+    """`users` without think time for that long, or with seconds=0 until each has had 2 * WARM_UP
+    answers; then all connections are closed. -> answers. One poll() over plain sockets: a client
+    that must be faster than the server."""
     request = request_bytes(keep_alive)
     poll = select.poll()
     open_: dict[int, list[Any]] = {}  # descriptor -> [socket, bytes of the answer so far, answers]
+    answers = 0
 
     def begin() -> None:
         sock = socket.create_connection(("127.0.0.1", port))
@@ -278,11 +284,20 @@ def closed_loop(
     while time.monotonic() < end or any(u[2] < 2 * WARM_UP for u in open_.values() if not seconds):
         for number, _event in poll.poll(1000):
             user = open_[number]
-            user[1] += len(user[0].recv(RECV_BYTES))
+            size = len(user[0].recv(RECV_BYTES))
+            if not size and user[1]:
+                raise KernelError("the server closed a connection in the middle of an answer")
+            if not size:  # event does so to idle ones when all its workers are busy
+                poll.unregister(number)
+                open_.pop(number)[0].close()
+                begin()
+                continue
+            user[1] += size
             if user[1] < RESPONSE_BYTES:  # the head comes in the same piece
                 continue
             user[1] = 0
             user[2] += 1
+            answers += 1
             if keep_alive:
                 user[0].send(request)
             else:
@@ -291,7 +306,7 @@ def closed_loop(
                 begin()
     for user in open_.values():
         user[0].close()
-    return 0
+    return answers
 
 
 def request_bytes(keep_alive: bool) -> bytes:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import socket
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from mpmlab.kernel.interface import Kernel, Steps
@@ -55,6 +57,7 @@ def measure(k: Kernel, context: LaunchContext) -> Steps[int]:
         "gil_switch_interval_us": gil_switch_interval_us(),
         "request_bytes": len(request_bytes(keep_alive=True)),
         "response_bytes": RESPONSE_BYTES,
+        "somaxconn": _somaxconn(),
     }
     bench.close()
     _say({"rounds": rounds, "facts": facts})
@@ -88,6 +91,12 @@ def one_round(bench: Bench, slice_s: float, client_core: int | None) -> dict[str
         "trip_us": echoed.trip_us,
     }
     return found
+
+
+def _somaxconn() -> int:
+    """The longest accept queue that the system allows (Linux), or what the C library promises."""
+    path = Path("/proc/sys/net/core/somaxconn")
+    return int(path.read_text()) if path.exists() else socket.SOMAXCONN
 
 
 def _named(name: str, whole: Whole) -> dict[str, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -154,7 +155,9 @@ def _time_axis(axes: Axes) -> None:
     if low > 0 and high / low > 20:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.tick_params(axis="y", which="minor", labelsize=9)
     else:
         axes.set_ylim(0, high * 1.08 or 1)
 
@@ -176,7 +179,7 @@ def workers(experiment: Experiment, runs: Mapping[str, Run]) -> Figure | None:
         _name_panel(axes, engine, run, experiment)
     _worker_axis(list(panels), [run.samples for run in shown.values()])
     panels[-1].set_xlabel("time since the load began (s)", fontsize=11)
-    handles, labels = panels[0].get_legend_handles_labels()
+    handles, labels = _shown_bands(panels[0], [run.samples for run in shown.values()])
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
     title = f"{experiment.mpm}: what the workers did, {_both(shown)}"
     style.entitle(figure, title, _subtitle(experiment, runs))
@@ -193,6 +196,17 @@ def _bands(axes: Axes, samples: Samples) -> None:
         linewidth=0,
         step="post",
     )
+
+
+def _shown_bands(axes: Axes, shown: list[Samples]) -> tuple[list[Artist], list[str]]:
+    """Legend entries of the bands that are not empty everywhere."""
+    colours = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    seen = [
+        label
+        for label, statuses, _ in BANDS
+        if any(samples.counts[:, list(statuses)].any() for samples in shown)
+    ]
+    return [colours[label] for label in seen], seen
 
 
 def _name_panel(axes: Axes, engine: str, run: Run, experiment: Experiment) -> None:

@@ -5,6 +5,7 @@ Formatting only: numbers come from bench/summary.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -23,13 +24,13 @@ class Row(NamedTuple):
 
 
 def _number(value: float) -> str:
-    """Three significant digits, but whole numbers whole."""
-    if value == 0:
+    """Three significant digits; whole numbers in full."""
+    rounded = float(f"{value:.3g}")
+    if rounded == 0:
         return "0"
-    if abs(value) >= 100:
+    if abs(rounded) >= 100:
         return f"{value:,.0f}"
-    digits = 2 if abs(value) < 1 else 1 if abs(value) >= 10 else 2
-    return f"{value:.{digits + (abs(value) < 0.1)}f}"
+    return f"{rounded:.{2 - math.floor(math.log10(abs(rounded)))}f}"
 
 
 ROWS: Final = (

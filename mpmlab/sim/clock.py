@@ -12,13 +12,15 @@ from typing import Any, Final
 from simpy.core import Environment
 from simpy.events import NORMAL, Event
 
+from mpmlab.kernel.interface import KernelError
+
 INF: Final = float("inf")
 
 #: So many events, or operations, without time passing are a bug and not a busy moment.
 LIVELOCK_LIMIT: Final = 100_000
 
 
-class Livelock(Exception):
+class Livelock(KernelError):
     """The simulation goes round without time passing: something retries at no cost."""
 
 

@@ -19,7 +19,6 @@ from typing import Final, Protocol
 
 from mpmlab.sim.clock import INF, Clock, Timer
 
-
 #: A job's burst is over and its burst_done() comes next in the same instant.
 ENDED: Final = -1
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpmlab.core.count_wire import counted
 from mpmlab.kernel.interface import KernelError, Signal, Steps
-from mpmlab.sim import trace
 from mpmlab.sim.clock import LIVELOCK_LIMIT
 from mpmlab.sim.costs import US
 from mpmlab.sim.listener import SimListener, try_accept, try_connect
@@ -21,6 +20,23 @@ from mpmlab.sim.poller import SimPoller, Source, try_poll
 from mpmlab.sim.process import NUMBERS, try_wait
 from mpmlab.sim.sync import SimMutex, SimQueue, try_get, try_lock, try_put
 from mpmlab.sim.thread import PARKED, SimThread
+from mpmlab.sim.trace import (
+    ACCEPT,
+    CLOSE,
+    CONNECT,
+    FORK,
+    GET,
+    KILL,
+    LOCK,
+    POLL,
+    PUT,
+    RECV,
+    SEND,
+    SLEEP,
+    THREAD,
+    WAIT,
+    WORK,
+)
 
 if TYPE_CHECKING:
     from mpmlab.sim.process import SimProcess
@@ -51,14 +67,21 @@ class SimKernel(SimThread):
         self._codes = record.codes
 
     def _note(self, kind: int) -> None:
+        """Trace a plain call."""
         times = self._times
         times.append(self.clock._now)
         self._codes.append(self.tag + kind)
         if len(times) >= LIVELOCK_LIMIT:
             self.process.machine.world.trace.roll()
 
-    def _perform(self, attempt: Callable[[Any], bool], cost_s: float) -> Any:
-        """Pay what is due, then attempt; or attempt at once if little is due."""
+    def _perform(self, kind: int, attempt: Callable[[Any], bool], cost_s: float) -> Any:
+        """Trace the operation; pay what is due, then attempt, or attempt at once if that is little.
+        The operands are in x, y and timeout_s."""
+        times = self._times
+        times.append(self.clock._now)
+        self._codes.append(self.tag + kind)
+        if len(times) >= LIVELOCK_LIMIT:
+            self.process.machine.world.trace.roll()
         owed = self.owed + cost_s
         if owed >= self.carry:
             return self.pay(attempt, owed)
@@ -69,7 +92,6 @@ class SimKernel(SimThread):
     # ---- processes and threads -----------------------------------------------------------------
 
     def fork(self, fn: Callable[..., Steps[int]], *args: Any) -> Any:
-        self._note(trace.FORK)
         world = self.process.machine.world
         world.check_fork(fn, args)
         if len(self.process.threads) != 1:
@@ -79,36 +101,33 @@ class SimKernel(SimThread):
             )
         self.x = fn
         self.y = args
-        return self._perform(_try_fork, self.cost.fork)
+        return self._perform(FORK, _try_fork, self.cost.fork)
 
     def thread(self, fn: Callable[..., Steps[Any]], *args: Any) -> Any:
-        self._note(trace.THREAD)
         self.x = fn
         self.y = args
-        return self._perform(_try_thread, self.cost.thread)
+        return self._perform(THREAD, _try_thread, self.cost.thread)
 
     def wait(self, timeout_s: float | None) -> Any:
-        self._note(trace.WAIT)
         if not self.is_main:
             raise KernelError("only the main thread waits for children")
         self.timeout_s = timeout_s
-        return self._perform(try_wait, self.cost.step)
+        return self._perform(WAIT, try_wait, self.cost.step)
 
     # ---- time and the application --------------------------------------------------------------
 
     def sleep(self, seconds: float) -> Any:
-        self._note(trace.SLEEP)
         self.x = seconds
-        return self._perform(_try_sleep, self.cost.step)
+        return self._perform(SLEEP, _try_sleep, self.cost.step)
 
     def work(self, demand: Any) -> Any:
         """One burst for the request, the application and the sending of the answer: the send that
         follows is paid already, and takes effect at once."""
-        self._note(trace.WORK)
         self.x = demand
         cost = self.cost
         self.prepaid = True
         return self._perform(
+            WORK,
             _try_work,
             cost.request
             + demand.cpu_us * US
@@ -119,45 +138,38 @@ class SimKernel(SimThread):
     # ---- mutexes and queues --------------------------------------------------------------------
 
     def lock(self, mutex: SimMutex) -> Any:
-        self._note(trace.LOCK)
         self.x = mutex
-        return self._perform(try_lock, self.cost.lock if mutex.shared else self.cost.step)
+        return self._perform(LOCK, try_lock, self.cost.lock if mutex.shared else self.cost.step)
 
     def put(self, queue: SimQueue, item: Any) -> Any:
-        self._note(trace.PUT)
         self.x = queue
         self.y = item
-        return self._perform(try_put, self.cost.put)
+        return self._perform(PUT, try_put, self.cost.put)
 
     def get(self, queue: SimQueue, timeout_s: float | None) -> Any:
-        self._note(trace.GET)
         self.x = queue
         self.timeout_s = timeout_s
-        return self._perform(try_get, self.cost.get)
+        return self._perform(GET, try_get, self.cost.get)
 
     # ---- network -------------------------------------------------------------------------------
 
     def accept(self, listener: SimListener, timeout_s: float | None) -> Any:
-        self._note(trace.ACCEPT)
         self.x = listener
         self.timeout_s = timeout_s
-        return self._perform(try_accept, self.cost.accept)
+        return self._perform(ACCEPT, try_accept, self.cost.accept)
 
     def poll(self, poller: SimPoller, timeout_s: float | None) -> Any:
-        self._note(trace.POLL)
         self.x = poller
         self.timeout_s = timeout_s
-        return self._perform(try_poll, self.cost.poll)
+        return self._perform(POLL, try_poll, self.cost.poll)
 
     def recv(self, conn: SimConn, n: int, timeout_s: float | None) -> Any:
-        self._note(trace.RECV)
         self.x = conn
         self.y = n
         self.timeout_s = timeout_s
-        return self._perform(try_recv, self.cost.recv)
+        return self._perform(RECV, try_recv, self.cost.recv)
 
     def send(self, conn: SimConn, data: Any, timeout_s: float | None) -> Any:
-        self._note(trace.SEND)
         self.x = conn
         self.y = data
         self.timeout_s = timeout_s
@@ -169,13 +181,12 @@ class SimKernel(SimThread):
             size = len(data)
             room = conn.space()
             cost_s = cost.send + (size if size < room else room) * cost.send_per_byte
-        return self._perform(try_send, cost_s)
+        return self._perform(SEND, try_send, cost_s)
 
     def connect(self, address: SimListener, timeout_s: float | None) -> Any:
-        self._note(trace.CONNECT)
         self.x = address
         self.timeout_s = timeout_s
-        return self._perform(try_connect, self.cost.connect)
+        return self._perform(CONNECT, try_connect, self.cost.connect)
 
     # ---- plain calls ---------------------------------------------------------------------------
 
@@ -205,8 +216,11 @@ class SimKernel(SimThread):
         if self.dead:
             return False
         self.owed += self.cost.signal
-        self._note(trace.KILL)
-        return self.process.machine.world.kill(pid, signal)
+        self._note(KILL)
+        process = self.process
+        if pid != process.pid and pid not in process.children:
+            return False  # as the real kernel has it: a number may be somebody else's by now
+        return process.machine.world.kill(pid, signal)
 
     def interrupt(self) -> None:
         self.process.interrupt_threads()
@@ -219,7 +233,7 @@ class SimKernel(SimThread):
         if self.dead:
             return
         if isinstance(handle, SimConn):
-            self._note(trace.CLOSE)
+            self._note(CLOSE)
             self.owed += self.cost.close
             if half:
                 handle.half_close()
@@ -233,9 +247,7 @@ class SimKernel(SimThread):
         else:
             handle.close()
 
-    def arm(
-        self, poller: SimPoller, source: Source, on: bool = True, write: bool = False
-    ) -> None:
+    def arm(self, poller: SimPoller, source: Source, on: bool = True, write: bool = False) -> None:
         if self.dead:
             return
         self.owed += self.cost.arm
@@ -275,6 +287,7 @@ def _try_fork(thread: SimKernel) -> bool:
     thread.done._value = None if child is None else child.pid
     if child is not None:
         main = child.main
+        assert main is not None
         main.x = fn(main, *args)
         main.owed = main.cost.child_start
         if main.owed >= main.carry:
@@ -301,7 +314,7 @@ def _try_thread(thread: SimKernel) -> bool:
     process.next_tid = tid + 1
     new = SimKernel(process, tid)
     process.threads[tid] = new
-    process.machine.world.thread_count_changed(process)
+    process.machine.world.live_threads += 1
     new.start(fn(new, *args))
     thread.done._value = tid
     return True

@@ -12,7 +12,7 @@ from mpmlab.sim.costs import US, CostTable
 from mpmlab.sim.cpu import Cpu, Gil
 
 if TYPE_CHECKING:
-    from mpmlab.sim.network import SimListener
+    from mpmlab.sim.listener import SimListener
     from mpmlab.sim.process import SimProcess
     from mpmlab.sim.world import World
 

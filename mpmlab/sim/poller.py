@@ -118,10 +118,10 @@ def try_poll(thread: SimKernel) -> bool:
         poller.woken = False
         done._value = found
         return True
-    if thread.timeout_s == 0 or (thread.process.interrupted and not thread.is_main):
+    if thread.timeout_s == 0:
         done._value = found
         return True
     poller.waiters.append(thread)
-    thread.interruptible = not thread.is_main
+    thread.interruptible = False
     thread.fallback = found
     return thread.block(poller)

@@ -16,8 +16,9 @@ from mpmlab.sim.trace import EXIT, KILL, tag_of
 
 if TYPE_CHECKING:
     from mpmlab.sim.kernel import SimKernel
+    from mpmlab.sim.listener import SimListener
     from mpmlab.sim.machine import Machine
-    from mpmlab.sim.network import SimConn, SimListener
+    from mpmlab.sim.network import SimConn
     from mpmlab.sim.poller import SimPoller
     from mpmlab.sim.sync import SimMutex
 
@@ -91,12 +92,10 @@ class SimProcess:
 
     def thread_finished(self, thread: SimKernel, value: Any) -> None:
         """A thread has returned; with the main thread ends the process."""
-        self.threads.pop(thread.tid)
-        world = self.machine.world
+        del self.threads[thread.tid]
+        self.machine.world.live_threads -= 1
         if thread.is_main:
             self.die(0 if value is None else int(value), None)
-        else:
-            world.thread_count_changed(self)
 
     def die(self, code: int, sign: Signal | None) -> None:
         """The process is gone, at once: nothing of it ever runs again."""
@@ -111,7 +110,7 @@ class SimProcess:
         for thread in self.threads.values():
             if self.gil is None and thread.burst:
                 cpu.remove(thread)
-            thread.kill()
+            thread.vanish()
         world.bury(self.threads)
         self.release()
         for child in self.children.values():

@@ -63,17 +63,16 @@ class Strand(Process):
         self.thread = thread
         super().__init__(thread.clock, generator)
 
-    def _resume(self, event: Any) -> None:
-        generator = self._generator
+    def _resume(self, _event: Any) -> None:
         thread = self.thread
         if thread.dead:
-            return  # killed before its first step
+            return
+        send = self._generator.send
         done = thread.done
         try:
-            while True:
-                event = generator.send(event._value)
-                if event is not done:
-                    break
+            event: Any = done
+            while event is done:
+                event = send(event._value)
         except StopIteration as stop:
             self._ok = True
             self._value = stop.value
@@ -84,20 +83,23 @@ class Strand(Process):
             raise
         if event is not PARKED:
             raise TypeError(
-                f"{thread.describe()} yielded {event!r}, which is no operation of its kernel "
-                f"({generator.__name__}, line {generator.gi_frame.f_lineno})"
+                f"{thread.describe()} yielded {event!r}, which is no operation of its kernel"
             )
+
+
+def _unborn(_event: Any) -> None:
+    """The step of a thread that has no generator."""
 
 
 class SimThread:
     """One simulated thread; SimKernel adds the operations."""
 
     __slots__ = (
-        "_alarm", "_alarm_callbacks", "_ready", "_ready_callbacks", "_retry_at", "_retry_callbacks", "_timer",
-        "_timer_at", "_timer_callbacks", "attempt", "burst", "carry", "clock", "compute",
-        "cost", "dead", "deadline", "done", "fallback", "finish", "interruptible", "is_main",
-        "left_s", "owed", "prepaid", "process", "strand", "tag", "tid", "timeout_s", "x", "y",
-        "where",
+        "_alarm", "_alarm_callbacks", "_retry", "_retry_at", "_timer", "_timer_at",
+        "_timer_callbacks", "attempt", "burst", "carry", "clock", "compute", "cost", "dead",
+        "deadline", "done", "fallback", "finish", "interruptible", "is_main", "left_s", "owed",
+        "prepaid", "process", "ready", "step", "strand", "tag", "tid", "timeout_s", "where", "x",
+        "y",
     )  # fmt: skip
 
     def __init__(self, process: SimProcess, tid: int) -> None:
@@ -111,6 +113,8 @@ class SimThread:
         self.is_main = tid == 0
         self.dead = False
         self.strand: Strand | None = None
+        self.step: Callable[[Any], None] = _unborn  # resumes the generator with what is in `done`
+        self.ready: Any = None  # callbacks of `done` when it is scheduled: [step]
         # CPU: what it owes, and the current burst, which belongs to Cpu or Gil.
         self.owed = 0.0
         self.prepaid = False  # the next send's cost is paid already
@@ -134,10 +138,8 @@ class SimThread:
         self._timer_callbacks: list[Any] | None = None
         self._alarm: Timer | None = None
         self._alarm_callbacks: list[Any] | None = None
-        self._ready: Timer | None = None
+        self._retry: Timer | None = None
         self._retry_at: Place | None = None
-        self._ready_callbacks: list[Any] = [self._on_ready]
-        self._retry_callbacks: list[Any] = [self._on_retry]
 
     def describe(self) -> str:
         """Who this is, for people."""
@@ -146,12 +148,16 @@ class SimThread:
 
     def start(self, generator: Any) -> None:
         """Give it its generator; the first step comes in this instant, ahead of others."""
-        self.strand = Strand(self, generator)
+        self.strand = strand = Strand(self, generator)
+        self.step = strand._resume
+        self.ready = [strand._resume]
 
     def finished(self, value: Any) -> None:
         """The generator has returned."""
         self.dead = True
         self.owed = INF
+        self.strand = self.ready = None  # cycles less for the garbage collector
+        self.step = _unborn
         self.process.thread_finished(self, value)  # type: ignore[arg-type]
 
     # ---- computing -----------------------------------------------------------------------------
@@ -171,9 +177,7 @@ class SimThread:
         attempt = self.attempt
         assert attempt is not None
         if attempt(self):
-            strand = self.strand
-            assert strand is not None
-            strand._resume(self.done)
+            self.step(self.done)
 
     # ---- waiting -------------------------------------------------------------------------------
 
@@ -193,9 +197,11 @@ class SimThread:
         """End the wait with that result, after all that is due now. For use by running threads."""
         self.where = None
         self.deadline = INF
-        self.done._value = value
         self.owed += self.cost.switch
-        self._schedule(self._ready_callbacks)
+        done = self.done
+        done._value = value
+        done.callbacks = self.ready
+        self.clock.soon(done)
 
     def resume(self, value: Any) -> None:
         """End the wait with that result, directly. For use by timers, never by a running thread."""
@@ -203,15 +209,18 @@ class SimThread:
         self.deadline = INF
         self.done._value = value
         self.owed += self.cost.switch
-        strand = self.strand
-        assert strand is not None
-        strand._resume(self.done)
+        self.step(self.done)
 
     def retry(self) -> None:
         """Have the operation attempted once more, after all that is due now. The thread still
         waits where it did: time out or signal may yet come first."""
         self._retry_at = self.where
-        self._schedule(self._retry_callbacks)
+        timer = self._retry
+        if timer is None or timer.callbacks is not None:
+            self._retry = timer = Timer(self.clock, [self._on_retry], self)
+        else:
+            timer.callbacks = [self._on_retry]
+        self.clock.soon(timer)
 
     def expire(self) -> None:
         """End the wait with nothing, as a time-out or a signal does; after all that is due now."""
@@ -232,7 +241,7 @@ class SimThread:
             alarm.callbacks = self._alarm_callbacks  # type: ignore[assignment]
         self.clock.at(alarm, self.clock._now + delay_s)
 
-    def kill(self) -> None:
+    def vanish(self) -> None:
         """The thread is no more: it leaves where it waited, and is never resumed. Its process
         takes it off the processor."""
         self.dead = True
@@ -242,20 +251,6 @@ class SimThread:
         if where is not None:
             self.where = None
             where.forget(self)
-
-    def _schedule(self, callbacks: list[Any]) -> None:
-        ready = self._ready
-        if ready is None or ready.callbacks is not None:
-            self._ready = ready = Timer(self.clock, callbacks, self)
-        else:
-            ready.callbacks = callbacks  # type: ignore[assignment]
-        self.clock.soon(ready)
-
-    def _on_ready(self, _event: Timer) -> None:
-        if not self.dead:
-            strand = self.strand
-            assert strand is not None
-            strand._resume(self.done)
 
     def _on_retry(self, _event: Timer) -> None:
         where = self.where

@@ -56,14 +56,13 @@ class Trace:
 
     The kernels append to `times` and `codes` themselves, and call `roll` once `times` is full."""
 
-    __slots__ = ("codes", "keep", "kept", "rolled", "times", "_hash")
+    __slots__ = ("_hash", "codes", "hashing", "rolled", "times")
 
-    def __init__(self, keep: bool = False) -> None:
-        """With `keep` the whole trace is kept too, in `kept` (16 bytes an operation)."""
+    def __init__(self, hashing: bool = True) -> None:
+        """Without `hashing` there is no digest, only the watch for livelocks."""
         self.times: list[float] = []
         self.codes: list[int] = []
-        self.keep = keep
-        self.kept: list[tuple[float, int]] = []
+        self.hashing = hashing
         self.rolled = 0
         self._hash = hashlib.blake2b(digest_size=16)
 
@@ -77,10 +76,9 @@ class Trace:
                 f"{len(times)} operations at {times[0]} s and no time passes; "
                 f"the last was {name} of thread {tid} in process {pid}"
             )
-        self._hash.update(array("d", times).tobytes())
-        self._hash.update(array("q", codes).tobytes())
-        if self.keep:
-            self.kept.extend(zip(times, codes, strict=True))
+        if self.hashing:
+            self._hash.update(array("d", times).tobytes())
+            self._hash.update(array("q", codes).tobytes())
         self.rolled += len(times)
         times.clear()
         codes.clear()
@@ -92,7 +90,9 @@ class Trace:
 
     @property
     def digest(self) -> str:
-        """The hash of the whole trace so far, as hexadecimal digits."""
+        """The hash of the whole trace so far, as hexadecimal digits; "" without hashing."""
+        if not self.hashing:
+            return ""
         total = self._hash.copy()
         total.update(array("d", self.times).tobytes())
         total.update(array("q", self.codes).tobytes())

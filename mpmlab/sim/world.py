@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mpmlab.core.platform import NEARLY_FREE, Platform
-from mpmlab.kernel.interface import Dead, Signal, Steps
+from mpmlab.kernel.interface import Dead, KernelError, Signal, Steps
 from mpmlab.sim.clock import INF, Clock, Timer
 from mpmlab.sim.costs import DEBT_CARRY_S
 from mpmlab.sim.frozen import check_frozen, check_function
@@ -28,7 +28,7 @@ FIRST_PORT: Final = 8001
 AMPLE_CLIENT: Final = Platform(name="ample client", costs=NEARLY_FREE, cores=1_000_000)
 
 
-class Deadlock(Exception):
+class Deadlock(KernelError):
     """Nothing will ever happen again, and there are threads that wait."""
 
 
@@ -47,9 +47,9 @@ class World:
     """A server and a client machine, their link, and a clock that starts at 0.
 
     `server` gives the server's costs and cores and the link's latency, rate and buffers; `client`
-    the client's costs and cores (nearly free by default). `seed` names the random streams of faults;
-    the kernel itself draws nothing. `trace`: keep every operation in `trace.kept` too (the digest
-    is rolled in any case). `debt_carry_s`: see sim/costs.py; 0 is exact."""
+    the client's costs and cores (nearly free by default). `seed` names the streams of faults;
+    the kernel itself draws nothing. Without `trace` there is no digest. `debt_carry_s`: see
+    sim/costs.py; 0 is exact."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class World:
         self.clock = Clock()
         self.seed = seed
         self.debt_carry_s = debt_carry_s
-        self.trace = Trace(keep=False)
+        self.trace = Trace(trace)
         self.log: list[LogLine] = []
         self.network = Network(self.clock, server)
         self.machines: Mapping[str, Machine] = {
@@ -154,15 +154,12 @@ class World:
             raise Deadlock(self._stuck())
 
     def kill(self, pid: int, signal: Signal) -> bool:
-        """Send a signal, from outside or for a process. False if there never was such a process or
-        it has been reaped."""
+        """Send a signal, from outside or for a process. False if no such process lives."""
         process = self.processes.get(pid)
-        if process is not None:
-            process.signal(signal)
-            return True
-        return any(
-            dead.pid == pid for other in self.processes.values() for dead in other.zombies
-        )
+        if process is None:
+            return False
+        process.signal(signal)
+        return True
 
     def _stuck(self) -> str:
         lines = []
@@ -186,7 +183,7 @@ class World:
 
     @property
     def digest(self) -> str:
-        """Hash of every operation's time, process, thread and kind so far."""
+        """Hash of every operation's time, process, thread and kind so far; "" without trace."""
         return self.trace.digest
 
     @property
@@ -264,7 +261,9 @@ class World:
         return f"{kind} {number}"
 
 
-def run_function(fn: Callable[..., Steps[Any]], *args: Any, platform: Platform | None = None) -> Any:
+def run_function(
+    fn: Callable[..., Steps[Any]], *args: Any, platform: Platform | None = None
+) -> Any:
     """What fn(k, *args) returns as the main thread of a process in a world of its own."""
     world = World(platform or Platform())
     result: list[Any] = []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.table import LATE_S, LONG_S, SHORT_S, conforms, end_of, lasted
-
 from mpmlab.core.demand import Demand
 from mpmlab.kernel.interface import Kernel, Listener, Queue, Signal, Steps
+
+from .table import LATE_S, LONG_S, SHORT_S, conforms, end_of, lasted
 
 USR1, HUP, TERM, KILL, SEGV = (
     Signal.USR1, Signal.HUP, Signal.TERM, Signal.KILL, Signal.SEGV,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.bodies_process import USR1, exits, names
-from conformance.table import LONG_S, SHORT_S, conforms, end_of, lasted
-
+from mpmlab.core.demand import Demand
 from mpmlab.kernel.interface import Kernel, Listener, Mutex, Queue, Signal, Steps
+
+from .bodies_process import USR1, names
+from .table import LONG_S, SHORT_S, conforms, end_of, lasted
 
 # ---- mutexes -------------------------------------------------------------------------------------
 
@@ -52,16 +53,13 @@ def mutex_between_processes(k: Kernel, _listener: Listener) -> Steps[Any]:
     return found, first, (yield from end_of(k))
 
 
-@conforms((0, 0))
+@conforms(0)
 def mutex_between_threads(k: Kernel, _listener: Listener) -> Steps[Any]:
-    """A mutex lets in one thread at a time, a shared one too."""
-    results = []
-    for shared in (False, True):
-        mutex, trace = k.mutex(shared=shared), k.queue()
-        for letter in "abc":
-            yield k.thread(enters, mutex, trace, letter)
-        results.append((yield from overlaps(k, trace, 3)))
-    return tuple(results)
+    """A mutex lets in one thread at a time."""
+    mutex, trace = k.mutex(), k.queue()
+    for letter in "abc":
+        yield k.thread(enters, mutex, trace, letter)
+    return (yield from overlaps(k, trace, 3))
 
 
 def holds(k: Kernel, mutex: Mutex, queue: Queue, ends: bool) -> Steps[int]:
@@ -247,18 +245,115 @@ def gets_for(k: Kernel, queue: Queue, done: Queue) -> Steps[None]:
 def threads_do_not_hear(k: Kernel, _listener: Listener) -> Steps[Any]:
     """Every thread sees the pending signals; only the main thread's waits end by them."""
     results = []
-    shared = k.queue(shared=True)
-    k.kill(k.pid(), USR1)
-    for queue in (k.queue(), shared):
+    for queue in (k.queue(), k.queue(shared=True)):
         done = k.queue()
+        k.kill(k.pid(), USR1)
         yield k.thread(gets_for, queue, done)
-        result = None
-        while result is None:
-            yield k.work(NAP)
-            result = yield k.get(done, 0)
-            if result is None:  # the pending signal comes first: put it away for a moment
-                k.take_signals()
-                result = yield k.get(done, 0)
-                k.kill(k.pid(), USR1)
-        results.append(result)
+        yield k.work(Demand(wait_us=200_000))  # deaf too: the signal stays pending
+        k.take_signals()
+        results.append((yield k.get(done, LONG_S)))
     return tuple(results)
+
+
+def takes(k: Kernel, items: Queue, done: Queue) -> Steps[None]:
+    """A thread that moves items until it gets a stop."""
+    while True:
+        item = yield k.get(items, None)
+        yield k.put(done, item)
+        if item == "stop":
+            return
+
+
+@conforms(tuple(range(1, 101)))
+def each_item_once(k: Kernel, _listener: Listener) -> Steps[Any]:
+    """Each item goes to exactly one of the threads that wait, and none is lost."""
+    items, done = k.queue(), k.queue()
+    for _ in range(4):
+        yield k.thread(takes, items, done)
+    for item in range(1, 101):
+        yield k.put(items, item)
+    for _ in range(4):
+        yield k.put(items, "stop")
+    got: list[int] = []
+    stops = 0
+    while stops < 4:
+        item = yield k.get(done, LONG_S)
+        if item == "stop":
+            stops += 1
+        else:
+            got.append(item)
+    return tuple(sorted(got))
+
+
+# ---- threads -------------------------------------------------------------------------------------
+
+
+def appends(k: Kernel, shared_list: list[int], number: int, done: Queue) -> Steps[None]:
+    """A thread that changes an object of its process."""
+    yield k.sleep(0)
+    shared_list.append(number)
+    yield k.put(done, k.pid())
+
+
+@conforms((True, 3, True, [0, 1, 2]))
+def threads(k: Kernel, _listener: Listener) -> Steps[Any]:
+    """Threads have small positive ids of their own, their process's pid, and share its objects."""
+    numbers: list[int] = []
+    done = k.queue()
+    tids, pids = [], set()
+    for number in range(3):
+        tids.append((yield k.thread(appends, numbers, number, done)))
+    for _ in range(3):
+        pids.add((yield k.get(done, LONG_S)))
+    small = all(isinstance(tid, int) and 0 < tid < 100 for tid in tids)
+    return small, len(set(tids)), pids == {k.pid()}, sorted(numbers)
+
+
+def leaves_thread(k: Kernel, queue: Queue) -> Steps[int]:
+    """A child that ends while its thread still has something to say."""
+    yield k.thread(puts_later, queue, "x")
+    return 4
+
+
+@conforms((4, None))
+def threads_die_with_process(k: Kernel, _listener: Listener) -> Steps[Any]:
+    """When the main thread's function returns the process ends, and its threads with it."""
+    queue = k.queue(shared=True)
+    yield k.fork(leaves_thread, queue)
+    code = yield from end_of(k)
+    return code, (yield k.get(queue, 4 * SHORT_S))
+
+
+def ends_at_once(k: Kernel, done: Queue) -> Steps[None]:
+    """A thread that is soon over."""
+    yield k.put(done, 1)
+
+
+@conforms((1, 2))
+def threads_end_alone(k: Kernel, _listener: Listener) -> Steps[Any]:
+    """The end of a thread ends nothing else; ids are not used again at once."""
+    done = k.queue()
+    first = yield k.thread(ends_at_once, done)
+    yield k.get(done, LONG_S)
+    yield k.sleep(SHORT_S)
+    second = yield k.thread(ends_at_once, done)
+    return (yield k.get(done, LONG_S)), len({first, second})
+
+
+def crashing_thread(k: Kernel, listener: Listener) -> Steps[int]:
+    """A child one of whose threads crashes."""
+    yield k.thread(crash_now)
+    yield k.accept(listener, LONG_S)
+    return 0
+
+
+def crash_now(k: Kernel) -> Steps[None]:
+    """A thread whose application crashes."""
+    yield k.work(Demand(crash=True))
+
+
+@conforms("SEGV")
+def crash_in_thread(k: Kernel, listener: Listener) -> Steps[Any]:
+    """A crash in any thread kills the whole process."""
+    yield k.fork(crashing_thread, listener)
+    return (yield from end_of(k))

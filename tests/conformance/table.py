@@ -10,7 +10,8 @@ is compared with what it is expected to be, after JSON. Each world offers
 which raises when the body raises or does not end. A body's functions for other processes and
 threads are module-level too, and get frozen values and kernel handles.
 
-Timing: never early is exact; "late" is a deadline, generous, because the machine may be busy.
+Timing: never early is exact, to a nanosecond (times are floats in both worlds); "late" is a
+deadline, generous, because the machine may be busy.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from mpmlab.kernel.interface import Conn, Data, Kernel, Listener, Steps
 
 #: Later than asked by more than this is a hang, not a delay.
 LATE_S: Final = 4.0
+#: What adding and subtracting floats may lose.
+_ROUNDING_S: Final = 1e-9
 #: For waits that must end by something else than their timeout.
 LONG_S: Final = 15.0
 #: For waits that must last.
@@ -60,7 +63,7 @@ def conforms(expected: Any, backlog: int = BACKLOG) -> Callable[[Function], Func
 def lasted(k: Kernel, since: float, at_least_s: float) -> str:
     """ "ok", or how far the time since then is off."""
     elapsed_s = k.now() - since
-    if elapsed_s < at_least_s:
+    if elapsed_s < at_least_s - _ROUNDING_S:
         return f"early: {elapsed_s} s instead of {at_least_s} s"
     if elapsed_s > at_least_s + LATE_S:
         return f"late: {elapsed_s} s instead of {at_least_s} s"

@@ -129,6 +129,10 @@ TABLE: list[tuple[bytes, Limits, list[Outcome]]] = [
     (head(b"GET / HTTP/1.1", b"Host: a", b"Content-Length: 13"), SMALL, [413]),
     (CHUNKED + b"7\r\n1234567\r\n6\r\n123456\r\n0\r\n\r\n",
      Limits(body=12), [413]),
+    # each request is measured by itself
+    (head(b"GET / HTTP/1.1", b"Host: a", b"B: " + b"x" * 21) * 2
+     + head(b"GET /" + b"x" * 17 + b" HTTP/1.1", b"Host: a"), SMALL, [got(), got(), 414]),
+    ((b"\r\n" * 4 + head(b"GET / HTTP/1.1", b"Host: a")) * 2, SMALL, [got(), got(), "closed"]),
     # garbage
     (b"\x16\x03\x01\x02\x00", Limits(), [400]),
     (b"\r\n\n" + GET + b"\r\n", Limits(), [("GET", "/work?bytes=2", True, "1.1", 0), "closed"]),

@@ -1,0 +1,276 @@
+"""The real engine: the MPM as processes of this machine, the clients in a process of their own.
+
+Starts both, watches both, ends both. The server has all cores but the last one that we may use,
+the clients have that one; this process is not pinned: it reads the scoreboard 20 times a second
+wherever there is room.
+
+Whatever ends a run early (Ctrl-C, a dying process) is noted in Run.faults, and what was recorded
+until then is kept. Nothing survives this function; were this process killed outright, both children
+would die with it, as they ask the system to (PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mpmlab.bench.meter import server_cpu_s, server_pss_kib
+from mpmlab.bench.run import Run
+from mpmlab.bench.samples import SampleLog
+from mpmlab.bench.server import ENTRY, board_bytes, payload
+from mpmlab.bench.speed import Speed, glance_us, probe_us, summed_up
+from mpmlab.bench.task import POOL_DEADLINE_S, SAMPLE_INTERVAL_S, EngineError, Task, Watch
+from mpmlab.core.platform import Platform
+from mpmlab.core.scoreboard import Scoreboard
+from mpmlab.load.recorder import Recorder, Records
+from mpmlab.real.launch import Server, start_server
+from mpmlab.real.load_process import COMPLETE, STOPPED, LoadError, LoadProcess
+from mpmlab.real.machine import usable_cores
+
+#: How long the load process may take from its start to its first word.
+_LOAD_START_S: Final = 30.0
+#: How long it may take to write its records once told to stop.
+_LOAD_STOP_S: Final = 10.0
+#: How long the server may take to stop: httpd's kill ladder gives children 10 s (mpm_unix.c).
+_SERVER_STOP_S: Final = 15.0
+#: Samples from one reading of the machine's speed to the next: 4 readings a second, 0.1 ms each.
+_GLANCE_EVERY: Final = 5
+_LOOK_S: Final = 0.01
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Which cores the server and the clients run on."""
+
+    server: tuple[int, ...]
+    client: tuple[int, ...]
+
+    @property
+    def shared(self) -> bool:
+        """True if they share one, so that the measuring disturbs what is measured."""
+        return bool(set(self.server) & set(self.client))
+
+
+def divide(usable: list[int]) -> Cores:
+    """The last core is the clients', the others are the server's; a single one is shared."""
+    return Cores(tuple(usable[:-1] or usable), (usable[-1],))
+
+
+def run_real(task: Task, platform: Platform, watch: Watch, folder: Path) -> Run:
+    """Run the task on this machine. The plan is read from, and the records are written to, files in
+    `folder` (plan_path, records_path). Raises EngineError or LaunchError if it cannot start."""
+    began = time.monotonic()
+    cores = divide(usable_cores())
+    before_us = probe_us(cores.server[0])
+    told = payload(task.mpm, task.directives, not platform.unserialized_accept)
+    board = board_bytes(task.settings)
+    with start_server(ENTRY, told, board, task.settings.listen_backlog, cores.server) as server:
+        live = _RealRun(task, watch, server, cores, folder)
+        live.start_pool()
+        live.run_load()
+        live.stop_server()
+        log = tuple(server.stderr().splitlines())
+    records = live.records()
+    speed = summed_up(before_us, live.speeds_us, probe_us(cores.server[0]))
+    return Run(
+        engine="real",
+        records=records,
+        samples=live.log.samples(),
+        wall_s=time.monotonic() - began,
+        server_cores=len(cores.server),
+        cpu_s=live.used_cpu_s(),
+        memory_kib=live.memory_kib,
+        log=log,
+        speed=speed,
+        faults=tuple(live.faults),
+        breaches=() if live.faults else tuple(records.breaches(task.plan)),
+        notes=_notes(cores, speed),
+    )
+
+
+def plan_path(folder: Path) -> Path:
+    """Where the load process finds the plan."""
+    return folder / "plan.npz"
+
+
+def records_path(folder: Path) -> Path:
+    """Where the load process leaves its records."""
+    return folder / "real-records.npz"
+
+
+def _notes(cores: Cores, speed: Speed) -> tuple[str, ...]:
+    notes = []
+    if cores.shared:
+        notes.append("server and clients share the only core: their times include one another's")
+    if speed.disturbed:
+        notes.append(
+            f"this machine changed its speed by a factor of {speed.ratio:.2f} during the run "
+            "(other machines on the same host?): repeat it before relying on it"
+        )
+    return tuple(notes)
+
+
+class _RealRun:
+    """A run in progress: its two children, and what was noted so far."""
+
+    def __init__(self, task: Task, watch: Watch, server: Server, cores: Cores, folder: Path):
+        self.task, self.watch, self.server = task, watch, server
+        self.cores, self.folder = cores, folder
+        settings = task.settings
+        board = Scoreboard(settings.server_limit, settings.thread_limit, server.buffer)
+        self.log = SampleLog(board)
+        self.faults: list[str] = []
+        self.memory_kib: float | None = None
+        self.speeds_us: list[float] = []
+        self.start_s = 0.0
+        self._has_records = False
+        self._ended_s = 0.0
+        self._cpu_s: dict[str, float | None] = {}
+
+    # ---- before --------------------------------------------------------------------------------
+
+    def start_pool(self) -> None:
+        """Until all workers of StartServers children are up."""
+        wanted = self.task.start_workers
+        deadline_s = time.monotonic() + POOL_DEADLINE_S
+        while self.log.ready_workers() < wanted and not self._must_stop():
+            if time.monotonic() > deadline_s:
+                raise EngineError(
+                    f"{self.task.mpm}: {self.log.ready_workers()} of {wanted} workers were up "
+                    f"after {POOL_DEADLINE_S:g} s; the server said:\n{self.server.stderr()}"
+                )
+            time.sleep(_LOOK_S)
+        code = self.server.wait(0)
+        if code is not None:
+            raise EngineError(
+                f"{self.task.mpm}: the server ended with code {code} before the load began; it "
+                f"said:\n{self.server.stderr()}"
+            )
+
+    # ---- the load ------------------------------------------------------------------------------
+
+    def run_load(self) -> None:
+        """The load from start to end, and what is measured meanwhile."""
+        if self.faults:
+            return
+        with LoadProcess(
+            plan_path(self.folder),
+            self.server.address.host,
+            self.server.port,
+            records_path(self.folder),
+            timeout_s=self.task.timeout_s,
+            cores=self.cores.client,
+        ) as load:
+            if self._await_start(load):
+                self._attend(load)
+                self._idle_until_end()
+            self._end_load(load)
+
+    def _await_start(self, load: LoadProcess) -> bool:
+        """Its first line says when the plan's zero is. False if it will not come."""
+        deadline_s = time.monotonic() + _LOAD_START_S
+        while time.monotonic() < deadline_s:
+            lines = load.progress()
+            if lines:
+                self.start_s = lines[0].start_s
+                return True
+            if load.poll() is not None or self._must_stop():
+                return False
+            time.sleep(_LOOK_S)
+        raise EngineError(f"the load process said nothing for {_LOAD_START_S:g} s")
+
+    def _attend(self, load: LoadProcess) -> None:
+        """Sample and meter until the load is over or must be ended."""
+        while load.poll() is None:
+            self._wait_and_sample()
+            load.progress()  # or its pipe fills up
+            if self._must_stop():
+                break
+        self._ended_s = self._now_s()
+        if self.server.wait(0) is None:
+            pids = [self.server.pid, *self.server.children()]
+            self.memory_kib = server_pss_kib(pids)
+
+    def _idle_until_end(self) -> None:
+        """The last answer may come before the plan's end: the window lasts until that."""
+        while not self.faults and self._now_s() < self.task.duration_s:
+            self._wait_and_sample()
+            self._must_stop()
+        self._cpu_s.setdefault("to", server_cpu_s(self.server.pid))
+
+    def _end_load(self, load: LoadProcess) -> None:
+        """Make it end, and find out how it did."""
+        load.stop()
+        try:
+            load.wait(_LOAD_STOP_S)
+        except TimeoutError:
+            self.faults.append(f"the load process did not stop within {_LOAD_STOP_S:g} s")
+            return
+        except LoadError as error:
+            self.faults.append(f"the load process failed: {error}")
+            return
+        code = load.poll()
+        if code == STOPPED and not self.faults:
+            self.faults.append("the load process was told by somebody to stop")
+        self._has_records = code in (COMPLETE, STOPPED) and records_path(self.folder).exists()
+
+    # ---- watching ------------------------------------------------------------------------------
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self.start_s
+
+    def _wait_and_sample(self) -> None:
+        """Until the next sample is due or a mark of the window is reached, whichever is first."""
+        now_s = self._now_s()
+        due_s = max(0.0, (now_s // SAMPLE_INTERVAL_S + 1) * SAMPLE_INTERVAL_S)
+        mark, mark_s = self._next_mark()
+        wake_s = min(due_s, mark_s)
+        time.sleep(max(0.0, wake_s - now_s))
+        now_s = self._now_s()
+        if now_s >= mark_s:
+            self._cpu_s[mark] = server_cpu_s(self.server.pid)
+        if now_s >= due_s:
+            self.log.take(now_s)
+            if len(self.log) % _GLANCE_EVERY == 0:
+                self.speeds_us.append(glance_us(self.cores.server[0]))
+            self.watch.advance(now_s / self.task.duration_s)
+
+    def _next_mark(self) -> tuple[str, float]:
+        for mark, at_s in (("from", self.task.warmup_s), ("to", self.task.duration_s)):
+            if mark not in self._cpu_s:
+                return mark, at_s
+        return "", float("inf")
+
+    def _must_stop(self) -> bool:
+        """Note what, if anything, ends this run early."""
+        if not self.faults:
+            if self.watch.interruption:
+                self.faults.append(self.watch.interruption.reason)
+            elif (code := self.server.wait(0)) is not None:
+                how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+                self.faults.append(f"the server's parent process {how}")
+        return bool(self.faults)
+
+    # ---- after ---------------------------------------------------------------------------------
+
+    def stop_server(self) -> None:
+        """TERM and wait; a server that does not obey is killed, and that is a fault."""
+        if self.server.wait(0) is None:
+            code = self.server.stop(_SERVER_STOP_S)
+            if code != 0 and not self.faults:
+                self.faults.append(f"the server ended with code {code} when told to stop")
+
+    def records(self) -> Records:
+        """What the load process left; nothing, marked incomplete, if it left nothing."""
+        if self._has_records:
+            return Records.load(records_path(self.folder))
+        recorder = Recorder()
+        recorder.finish(complete=False, end_s=max(0.0, self._ended_s))
+        return recorder.records()
+
+    def used_cpu_s(self) -> float | None:
+        """CPU of the server in the measured window; None if that never began."""
+        first, last = self._cpu_s.get("from"), self._cpu_s.get("to")
+        return None if first is None or last is None else last - first

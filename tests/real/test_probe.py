@@ -1,0 +1,189 @@
+"""The probe: its sums match the whole, its profile is kept and read back, no process is left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mpmlab.core.platform import Costs, Platform
+from mpmlab.core.platform_file import format_platform, parse_platform
+from mpmlab.kernel.interface import KernelError
+from mpmlab.real import probe as probe_module
+from mpmlab.real.machine import fingerprint
+from mpmlab.real.probe import (
+    assemble,
+    at_speed,
+    local_platform,
+    probe,
+    profile_path,
+    speed_of,
+)
+
+DATE = "2026-11-23"
+FACTS = {
+    "request_bytes": 1024,
+    "response_bytes": 2048,
+    "send_buffer_bytes": 1000,
+    "gil_switch_interval_us": 5000.0,
+    "somaxconn": 4096,
+    "parent_memory_kib": 10.0,
+    "process_memory_kib": 5.0,
+    "thread_memory_kib": 2.0,
+    "connection_memory_kib": 1.0,
+}
+ROUND = {
+    "small_speed": 500.0, "kept_speed": 500.0, "closed_speed": 500.0, "echo_speed": 500.0,
+    "fork_us": 600.0, "child_start_us": 900.0, "thread_us": 80.0, "exit_us": 10.0, "lock_us": 2.0,
+    "put_us": 0.25, "get_us": 0.25, "accept_us": 6.0, "recv_us": 1.0, "recv_per_kb_us": 0.5,
+    "send_us": 2.0, "send_per_kb_us": 0.25, "close_us": 9.0, "connect_us": 22.0, "poll_us": 1.5,
+    "arm_us": 0.5, "signal_us": 4.0, "step_us": 0.5, "unblocked_us": 30.0, "kept_us": 50.0,
+    "kept_blocked": 0.8, "kept_requests": 1000.0, "closed_us": 120.0, "closed_blocked": 0.5,
+    "closed_requests": 1000.0, "timer_slack_us": 80.0, "echo_us": 20.0, "trip_us": 100.0,
+}  # fmt: skip
+
+
+def kept_us(c: Costs, blocked: float) -> float:
+    """What the simulation charges for a keep-alive request with a share of waits (sim/costs.py):
+    recv of 1 KiB, work, send of 2 KiB."""
+    ops = c.recv_us + c.recv_per_kb_us + c.request_us + c.send_us + 2 * c.send_per_kb_us
+    return ops + 3 * c.step_us + blocked * c.switch_us
+
+
+def closed_us(c: Costs, blocked: float) -> float:
+    """The same for a connection with one request: accept, the request, half a close, the end of
+    the stream, the close, a look into the pipe of death."""
+    ends = c.accept_us + c.connection_us + 2 * c.close_us + c.recv_us + c.get_us + 3 * c.step_us
+    return kept_us(c, 0.0) + ends + blocked * c.switch_us
+
+
+def assembled(*rounds: dict[str, float]) -> Platform:
+    """The platform of some rounds."""
+    return assemble(rounds or (ROUND,), FACTS, fingerprint(), DATE)
+
+
+# ---- from figures to costs -----------------------------------------------------------------------
+
+
+def test_the_sum_of_the_costs_is_the_measured_whole() -> None:
+    """Charged as the simulation charges, a request costs what it was measured to cost: waiting and
+    not, on a kept connection and on one of its own."""
+    costs = assembled().costs
+    assert kept_us(costs, 0.0) == pytest.approx(30.0)
+    assert kept_us(costs, 0.8) == pytest.approx(50.0)
+    assert closed_us(costs, 0.5) == pytest.approx(120.0)
+    assert costs.switch_us == pytest.approx(25.0)
+
+
+def test_latency_is_what_the_server_does_not_use_of_a_round_trip() -> None:
+    """100 us there and back, of which recv, send, two steps and a switch are the server's."""
+    assert assembled().latency_us == pytest.approx((100 - 1 - 2 - 1 - 25) / 2)
+
+
+def test_slow_rounds_are_scaled() -> None:
+    """A machine that is half as fast for a while gives the same costs, and the timer slack, which
+    is no computing, stays as it is."""
+    raw = ("kept_blocked", "closed_blocked", "kept_requests", "closed_requests", "timer_slack_us")
+    slow = {name: value if name in raw else value * 2 for name, value in ROUND.items()}
+    steady, bimodal = assembled(), assembled(ROUND, slow, ROUND)
+    for name in Costs.__dataclass_fields__:
+        assert getattr(bimodal.costs, name) == pytest.approx(getattr(steady.costs, name)), name
+    assert bimodal.timer_slack_us == 80.0
+
+
+def test_one_bad_round_does_no_harm() -> None:
+    """The median holds against a round in which everything went wrong."""
+    bad = {name: value * (1 if name.endswith("speed") else 50) for name, value in ROUND.items()}
+    assert assembled(ROUND, bad, ROUND).costs == pytest.approx(assembled().costs)
+
+
+def test_no_cost_is_zero_or_negative() -> None:
+    """Where the primitives already cost more than the whole, a rest of nearly nothing is kept."""
+    costs = assembled({**ROUND, "unblocked_us": 1.0, "kept_us": 0.5, "closed_us": 1.0}).costs
+    assert min(costs.request_us, costs.switch_us, costs.connection_us) > 0
+
+
+def test_costs_follow_the_machine_s_speed() -> None:
+    """at_speed scales the costs and says so; asked for the speed of the profile it changes none."""
+    platform = assembled()
+    assert speed_of(platform) == 500.0
+    slow = at_speed(platform, 750.0)
+    assert slow.costs.request_us == pytest.approx(1.5 * platform.costs.request_us)
+    assert slow.latency_us == platform.latency_us
+    assert speed_of(slow) == 750.0
+    assert at_speed(slow, 500.0).costs.fork_us == pytest.approx(platform.costs.fork_us)
+    assert at_speed(Platform(), 750.0) == Platform()
+
+
+# ---- on this machine -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own."""
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
+    return tmp_path
+
+
+@pytest.mark.real
+def test_probe_measures_this_machine() -> None:
+    """Two short rounds give a whole profile with sources, that can be written; progress is told and
+    no process is left."""
+    told: list[float] = []
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    platform = probe(told.append, rounds=2, slice_s=0.05)
+    assert {p.pid for p in psutil.Process().children(recursive=True)} <= before
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert parse_platform(format_platform(platform), "probe") == platform
+    costs = platform.costs
+    # A system call is some hundred nanoseconds at least, parsing some microseconds, a fork more.
+    assert costs.recv_us > 0.1
+    assert costs.request_us > 3.0
+    assert costs.fork_us > 10 * costs.recv_us
+    assert costs.connect_us > costs.recv_us
+    assert platform.process_memory_kib > 100
+    assert platform.parent_memory_kib > 1000
+    assert platform.send_buffer_bytes > 4096
+    assert platform.sources["fork_us"].count(fingerprint()["kernel"]) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.real
+def test_a_failing_probe_says_why() -> None:
+    """What the measuring process wrote before it died is in the error."""
+    with pytest.raises(KernelError, match="No module named 'no_such_module'"):
+        probe(preload=("no_such_module",))
+
+
+def test_local_platform_measures_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call measures and keeps, the second reads; refresh measures again; a file that is
+    no profile of this version is measured anew."""
+    calls: list[Any] = []
+
+    def fake(progress: object) -> Platform:
+        calls.append(progress)
+        return replace(assembled(), cores=len(calls))
+
+    monkeypatch.setattr(probe_module, "probe", fake)
+    assert local_platform().cores == 1
+    assert local_platform().cores == 1
+    assert local_platform(refresh=True).cores == 2
+    assert local_platform().cores == 2
+    path = profile_path()
+    assert own_cache in path.parents
+    path.write_text("name = 3")
+    assert local_platform().cores == 3
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file stands where the folder should be: the profile is measured each time."""
+    (own_cache / "mpmlab").write_text("in the way")
+    monkeypatch.setattr(probe_module, "probe", lambda _progress: assembled())
+    assert local_platform() == assembled()
+    assert local_platform() == assembled()
