@@ -28,7 +28,7 @@ from mpmlab.bench.prepare import (
     prepare,
 )
 from mpmlab.bench.profile import profile_for
-from mpmlab.bench.results import Results, ResultsError
+from mpmlab.bench.results import Results, ResultsError, check_out
 from mpmlab.bench.summary import doubts
 from mpmlab.bench.task import EngineError, Watch
 from mpmlab.core.directives import DirectiveError
@@ -191,9 +191,17 @@ def bench_command(
     interruption = Interruption()
     with interruption.installed(), Reporter(quiet) as reporter, _warnings_shown(reporter):
         bench = prepare(mpms, scenario, duration_s, seed, sets, engines, timeout_s)
+        _check_out(out)
         _introduce(bench, quiet)
         done = _run_all(bench, out, refresh_profile, interruption, reporter)
     return _conclude(done, interruption)
+
+
+def _check_out(out: Path) -> None:
+    try:
+        check_out(out)
+    except ResultsError as error:
+        raise RequestError(f"--out: {error}") from error
 
 
 def _introduce(bench: Bench, quiet: bool) -> None:

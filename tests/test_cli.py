@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_help import use_made_up_profile
 
 from mpmlab import __version__, cli
 from mpmlab.bench.results import load_results
+from tests.bench.made_up_profile import use_made_up_profile
 
 SCENARIO = """\
 name = "tiny"
@@ -76,7 +76,7 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_input_is_one_clear_line(
     arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Exit code 2, `mpmlab: error: ...` on stderr and nothing else, nothing on stdout, no folder."""
+    """Exit code 2, one line `mpmlab: error: ...` on stderr, nothing on stdout, no folder."""
     command = ["bench", "--mpm", "worker", "--out", str(tmp_path / "out"), *arguments]
     assert cli.run(command) == 2
     said = capsys.readouterr()
@@ -187,16 +187,17 @@ def test_notes_of_directives_are_told(
     assert "MaxClients is deprecated" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("profile")
-def test_a_results_folder_that_cannot_be_made_is_an_error(
+def test_a_results_folder_that_cannot_be_made_is_found_first(
     scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The path is below a file: exit code 1, the path is named, no traceback."""
+    """The path is below a file: wrong input, told before anything is measured."""
     (tmp_path / "file").write_text("")
     command = ["bench", "--scenario", scenario, "--engine", "sim", "--mpm", "event",
                "--out", str(tmp_path / "file" / "out"), "--quiet"]  # fmt: skip
-    assert cli.run(command) == 1
-    assert str(tmp_path / "file") in capsys.readouterr().err
+    assert cli.run(command) == 2
+    said = capsys.readouterr()
+    assert str(tmp_path / "file") in said.err
+    assert said.out == ""
 
 
 def test_handlers_are_put_back(scenario: str, tmp_path: Path) -> None:

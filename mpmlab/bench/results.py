@@ -60,6 +60,16 @@ class Results:
         }
 
 
+def check_out(out: Path) -> None:
+    """Make sure, before anything is measured, that folders can be made in `out`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"results folder {out}: cannot be made: {error.strerror}") from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise ResultsError(f"results folder {out}: cannot be written to")
+
+
 def new_folder(out: Path, experiment: Experiment) -> Path:
     """Make an empty folder of its own for the experiment; never one that was there before."""
     stamp = datetime.datetime.fromisoformat(experiment.created).strftime("%Y%m%dT%H%M%SZ")

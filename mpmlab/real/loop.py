@@ -30,24 +30,16 @@ from typing import Any, Final
 from mpmlab.kernel.interface import KernelError, Signal, Steps
 from mpmlab.real.handles import Address
 from mpmlab.real.loop_handles import (
-    CONNECT,
-    DONE,
-    GET,
     INF,
     NO_MEANS,
     PENDING,
     READABLE,
     READS,
-    READY,
-    RECV,
-    RUNNING,
-    SEND,
-    SLEEP,
-    SLOT,
     UNDER_WAY,
     WRITABLE,
     WRITES,
     Conn,
+    Doing,
     LocalQueue,
     Thread,
     Timeouts,
@@ -102,7 +94,7 @@ class LoopKernel:
         An exception of any thread ends the run and comes out here."""
         try:
             main = self._main = self._start(fn, args)
-            while main.doing != DONE:
+            while main.doing != Doing.DONE:
                 self._turn()
             return main.result
         finally:
@@ -132,7 +124,7 @@ class LoopKernel:
             thread, value = ready.popleft()
             self._resume(thread, value)
             self._fire_sleepers()
-        if self._main is not None and self._main.doing == DONE:
+        if self._main is not None and self._main.doing == Doing.DONE:
             return
         if self._slots:
             self._admit()
@@ -176,7 +168,7 @@ class LoopKernel:
     def _resume(self, thread: Thread, value: Any) -> None:
         """Let a thread run until it has to wait."""
         self._current = thread
-        thread.doing = RUNNING
+        thread.doing = Doing.RUNNING
         thread.deadline = INF
         thread.conn = thread.detail = None
         send = thread.send
@@ -184,7 +176,7 @@ class LoopKernel:
             while value is not PENDING:
                 value = send(value)
         except StopIteration as stop:
-            thread.doing = DONE
+            thread.doing = Doing.DONE
             thread.result = stop.value
             thread.send = None
             self._threads.discard(thread)
@@ -192,9 +184,9 @@ class LoopKernel:
     def _retry(self, thread: Thread) -> None:
         """What the thread waits for may have come: try again, and resume it if so."""
         doing, conn = thread.doing, thread.conn
-        if doing == RECV:
+        if doing == Doing.RECV:
             value = conn.take(thread.detail)
-        elif doing == SEND:
+        elif doing == Doing.SEND:
             value = conn.give(thread.detail)
         else:
             value = self._established(conn, thread.detail)
@@ -232,14 +224,14 @@ class LoopKernel:
     def _rouse_main(self) -> None:
         main = self._main
         assert main is not None
-        if main.doing in (SLEEP, GET):
-            if main.doing == GET:
+        if main.doing in (Doing.SLEEP, Doing.GET):
+            if main.doing == Doing.GET:
                 main.detail.waiters.remove(main)
             self._hand(main, None)
 
     def _hand(self, thread: Thread, value: Any) -> None:
         """What the thread waits for is over: it goes on when its turn comes."""
-        thread.doing = READY
+        thread.doing = Doing.READY
         thread.deadline = INF
         self._ready.append((thread, value))
 
@@ -252,7 +244,7 @@ class LoopKernel:
         now = monotonic()
         while sleepers and sleepers[0][0] <= now:
             _, serial, thread = heappop(sleepers)
-            if thread.doing == SLEEP and thread.serial == serial:
+            if thread.doing == Doing.SLEEP and thread.serial == serial:
                 self._resume(thread, None)
 
     def _fire_timeouts(self) -> None:
@@ -265,15 +257,15 @@ class LoopKernel:
     def _give_up(self, thread: Thread) -> None:
         """Its time is up."""
         doing, conn, value = thread.doing, thread.conn, None
-        if doing == GET:
+        if doing == Doing.GET:
             thread.detail.waiters.remove(thread)
-        elif doing == SLOT:
+        elif doing == Doing.SLOT:
             self._slots.remove(thread)
         else:
             conn.waiter = None
-            if doing == SEND:
+            if doing == Doing.SEND:
                 value = conn.sent
-            elif doing == CONNECT:
+            elif doing == Doing.CONNECT:
                 self.close(conn)
         self._resume(thread, value)
 
@@ -303,7 +295,7 @@ class LoopKernel:
         thread = self._current
         if seconds <= 0 or (thread.main and self._signals):
             return self._later(None)
-        thread.doing = SLEEP
+        thread.doing = Doing.SLEEP
         thread.serial = serial = next(self._serial)
         heappush(self._sleepers, (monotonic() + seconds, serial, thread))
         return PENDING
@@ -324,7 +316,7 @@ class LoopKernel:
         if (timeout_s is not None and timeout_s <= 0) or (thread.main and self._signals):
             return self._later(None)
         queue.waiters.append(thread)
-        return self._park(GET, queue, timeout_s)
+        return self._park(Doing.GET, queue, timeout_s)
 
     def recv(self, conn: Conn, n: int, timeout_s: float | None) -> Any:
         """Without a system call if nothing can have come since the last one."""
@@ -335,7 +327,7 @@ class LoopKernel:
                 return value
         if tries:
             return self._later(None)
-        return self._park(RECV, n, timeout_s, conn, READABLE)
+        return self._park(Doing.RECV, n, timeout_s, conn, READABLE)
 
     def send(self, conn: Conn, data: bytes, timeout_s: float | None) -> Any:
         """Everything, unless the peer stops reading for too long."""
@@ -348,7 +340,7 @@ class LoopKernel:
         if not conn.writing:
             conn.writing = True
             self._epoll.modify(conn.fd, WRITES)
-        return self._park(SEND, data, timeout_s, conn, WRITABLE)
+        return self._park(Doing.SEND, data, timeout_s, conn, WRITABLE)
 
     def connect(self, address: Address, timeout_s: float | None) -> Any:
         """None also when this side lacks the means (counted in `shortages`). Waits first while
@@ -358,7 +350,7 @@ class LoopKernel:
         if len(self._conns) >= self.max_connections:
             self.queued_connects += 1
             self._slots.append(self._current)
-            return self._park(SLOT, address, timeout_s)
+            return self._park(Doing.SLOT, address, timeout_s)
         return self._open(address, timeout_s)
 
     def _open(self, address: Address, timeout_s: float | None) -> Any:
@@ -378,7 +370,7 @@ class LoopKernel:
             return self._later(None)
         conn.writing = value is PENDING
         self._epoll.register(conn.fd, WRITES if conn.writing else READS)
-        return self._park(CONNECT, where, timeout_s, conn, WRITABLE) if conn.writing else conn
+        return self._park(Doing.CONNECT, where, timeout_s, conn, WRITABLE) if conn.writing else conn
 
     def _established(self, conn: Conn, where: tuple[str, int]) -> Any:
         """The connection, PENDING, or None if it failed; then it is closed."""

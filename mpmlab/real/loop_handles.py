@@ -51,8 +51,11 @@ LOOPBACK: Final = "127.0.0.1"
 #: ends must be unique; otherwise 28,000 connections in TIME_WAIT would be the end.
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
 
-# What a thread is at.
-RUNNING, READY, SLEEP, GET, RECV, SEND, CONNECT, SLOT, DONE = range(9)
+
+class Doing:
+    """What a thread is at. Plain ints: an enum's members cost more to compare."""
+
+    RUNNING, READY, SLEEP, GET, RECV, SEND, CONNECT, SLOT, DONE = range(9)
 
 
 class Thread:
@@ -76,7 +79,7 @@ class Thread:
         self.send: Any = steps.send
         self.tid = tid
         self.main = tid == 1
-        self.doing = READY
+        self.doing = Doing.READY
         self.conn: Any = None
         self.want = 0  # the events that it waits for
         self.detail: Any = None  # recv: how many bytes; send: the data; get: queue; else: address

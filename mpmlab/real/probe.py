@@ -59,6 +59,7 @@ LEAST_LATENCY_US: Final = 1.0
 _SPEED_OF: Final = {
     "kept_us": "kept_speed",
     "closed_us": "closed_speed",
+    "threaded_us": "threaded_speed",
     "fork_us": "closed_speed",
     "child_start_us": "closed_speed",
     "exit_us": "closed_speed",
@@ -66,8 +67,8 @@ _SPEED_OF: Final = {
     "trip_us": "echo_speed",
 }
 #: Not a time of computing: never scaled.
-_UNSCALED: Final = ("kept_blocked", "closed_blocked", "timer_slack_us")
-_SPEEDS: Final = ("small_speed", "kept_speed", "closed_speed", "echo_speed")
+_UNSCALED: Final = ("kept_blocked", "closed_blocked", "threaded_blocked", "timer_slack_us")
+_SPEEDS: Final = ("small_speed", "kept_speed", "closed_speed", "threaded_speed", "echo_speed")
 _AT_SPEED: Final = re.compile(r"speed loop ([\d.]+) us")
 
 #: Costs that are a median of what the worker measured, and what was measured.

@@ -31,7 +31,7 @@ from mpmlab.real.loop import LoopKernel
 from mpmlab.real.probe_primitives import Bench
 
 #: Children, and connections of the client: enough that the server's core never rests.
-CHILDREN: Final = 4
+CHILDREN: Final = 6
 #: Bytes of the answers: feasibility and the benchmarks use the same.
 RESPONSE_BYTES: Final = 1024
 #: Requests of a child before it counts: the first ones pay for copying the parent's pages.
@@ -74,14 +74,14 @@ class Whole:
 
 
 class _Account:
-    """One child's count; `note` at the end of each request."""
+    """One child's count; `note` at the end of each request. It begins after WARM_UP of them."""
 
     def __init__(self) -> None:
         self.requests = -WARM_UP
         self.cpu_ns = self.blocked = 0
 
-    def note(self) -> None:
-        self.requests += 1
+    def note(self, requests: int = 1) -> None:
+        self.requests += requests
         if self.requests == 0:
             self.cpu_ns = -time.process_time_ns()
             self.blocked = -resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
@@ -105,34 +105,54 @@ def child(k: Kernel, listener: Listener, file: int) -> Steps[int]:
         conn = yield k.accept(listener, None)
         if conn is None:
             continue
-        yield from _serve(k, conn, board, account, RECV_BYTES)
+        yield from _serve(k, conn, board, 0, account, RECV_BYTES)
         if (yield k.get(pod, 0)):
             break
     account.report(file, start_ns)
     return 0
 
 
+def threads(k: Kernel, listener: Listener, file: int) -> Steps[int]:
+    """A process with one thread for each of CHILDREN connections, as worker's are once they have
+    one, and an account of all."""
+    start_ns = time.process_time_ns()
+    board = Scoreboard(1, CHILDREN)
+    for cell in range(CHILDREN):
+        conn = yield k.accept(listener, CLIENT_TIMEOUT_S)
+        if conn is None:
+            return 1
+        yield k.thread(_serve, conn, board, cell, _Account(), RECV_BYTES)
+    account = _Account()
+    account.note(WARM_UP)  # begin to count: the first requests of one process are few
+    before = sum(board.served)
+    while not k.signals():
+        yield k.sleep(CLIENT_TIMEOUT_S)
+    account.note(sum(board.served) - before)
+    account.report(file, start_ns)
+    return 0
+
+
 def _serve(
-    k: Kernel, conn: Conn, board: Scoreboard, account: _Account, recv_bytes: int
+    k: Kernel, conn: Conn, board: Scoreboard, cell: int, account: _Account, recv_bytes: int
 ) -> Steps[None]:
     wire = H11Wire(Limits())
-    board.accepted[0] += 1
+    board.accepted[cell] += 1
     while True:
-        request = yield from _read(k, conn, wire, board, recv_bytes)
+        request = yield from _read(k, conn, wire, board, cell, recv_bytes)
         if request is None:
             k.close(conn)
             return
-        board.set(0, BUSY_WRITE)
+        board.set(cell, BUSY_WRITE)
         status, demand = demand_of(request.target)
         body = yield k.work(demand if isinstance(demand, Demand) else Demand())
         data = wire.respond(status, body, not k.signals())
         yield k.send(conn, data, 30.0)
-        board.served[0] += 1
+        board.served[cell] += 1
         account.note()
         if not wire.persistent:
             break
-        board.set(0, BUSY_KEEPALIVE)
-    board.set(0, CLOSING)
+        board.set(cell, BUSY_KEEPALIVE)
+    board.set(cell, CLOSING)
     k.close(conn, half=True)
     deadline = k.now() + 30.0
     while k.now() < deadline:
@@ -143,7 +163,7 @@ def _serve(
 
 
 def _read(
-    k: Kernel, conn: Conn, wire: H11Wire, board: Scoreboard, recv_bytes: int
+    k: Kernel, conn: Conn, wire: H11Wire, board: Scoreboard, cell: int, recv_bytes: int
 ) -> Steps[Request | None]:
     while True:
         found = wire.next()
@@ -154,7 +174,7 @@ def _read(
         data = yield k.recv(conn, recv_bytes, 30.0)
         if data is None:
             return None
-        board.set(0, BUSY_READ)
+        board.set(cell, BUSY_READ)
         wire.feed(data)
 
 
@@ -165,7 +185,7 @@ def unblocked_us(bench: Bench, n: int = 100) -> float:
     near, far = bench.pair()
     near.send_now(request * n)
     bench.k.close(near, half=True)
-    steps = _serve(bench.k, far, Scoreboard(1, 1), _Account(), len(request))
+    steps = _serve(bench.k, far, Scoreboard(1, 1), 0, _Account(), len(request))
     began = time.thread_time_ns()
     drive(steps)
     spent_us = (time.thread_time_ns() - began) / 1000

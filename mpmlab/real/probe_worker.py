@@ -29,6 +29,7 @@ from mpmlab.real.probe_whole import (
     ping,
     request_bytes,
     slice_of,
+    threads,
     unblocked_us,
 )
 
@@ -76,14 +77,18 @@ def one_round(bench: Bench, slice_s: float, client_core: int | None) -> dict[str
     before = speed_us()
     kept = slice_of(k, CHILDREN, child, closed_loop, client_core, CHILDREN, slice_s, True)
     between = speed_us()
-    closed = slice_of(k, CHILDREN, child, closed_loop, client_core, CHILDREN, slice_s, False)
+    # Twice as many users: somebody always waits to be accepted, as in a server at its limit.
+    closed = slice_of(k, CHILDREN, child, closed_loop, client_core, 2 * CHILDREN, slice_s, False)
     after = speed_us()
+    threaded = slice_of(k, 1, threads, closed_loop, client_core, CHILDREN, slice_s, True)
+    later = speed_us()
     echoed = slice_of(k, 1, echo, ping, client_core)
-    found |= _named("kept", kept) | _named("closed", closed)
+    found |= _named("kept", kept) | _named("closed", closed) | _named("threaded", threaded)
     found |= {
         "kept_speed": (before + between) / 2,
         "closed_speed": (between + after) / 2,
-        "echo_speed": (after + speed_us()) / 2,
+        "threaded_speed": (after + later) / 2,
+        "echo_speed": (later + speed_us()) / 2,
         "fork_us": (kept.fork_us + closed.fork_us) / 2,
         "child_start_us": (kept.child_start_us + closed.child_start_us) / 2,
         "exit_us": (kept.exit_us + closed.exit_us) / 2,

@@ -20,7 +20,7 @@ INF: Final = float("inf")
 LIVELOCK_LIMIT: Final = 100_000
 
 
-class Livelock(KernelError):
+class Livelock(KernelError):  # noqa: N818 - the field's word for it
     """The simulation goes round without time passing: something retries at no cost."""
 
 
@@ -29,12 +29,12 @@ class Timer(Event):
     callbacks of an event when it is processed, so `callbacks is None` means that it is free.
     `owner` is what the callback is about (a thread, a connection...)."""
 
-    def __init__(self, clock: Clock, callbacks: list[Any], owner: Any) -> None:
-        self.env = clock
+    def __init__(self, callbacks: list[Any], owner: Any) -> None:
         self.callbacks = callbacks
         self.owner = owner
-        self._ok = True
-        self._value = None
+
+    _ok = True
+    _value = None
 
 
 class Clock(Environment):
@@ -56,6 +56,10 @@ class Clock(Environment):
     def pending(self) -> int:
         """How many events are scheduled."""
         return len(self._queue)
+
+    def stand_at(self, time_s: float) -> None:
+        """Let time pass in which nothing happens."""
+        self._now = max(self._now, time_s)
 
     def run_until(self, limit_s: float) -> bool:
         """Process events until `stopping` is set (True), until the next one lies beyond `limit_s`

@@ -116,7 +116,7 @@ class Cpu:
             timer = self._free.pop()
             timer.callbacks = self._callbacks  # type: ignore[assignment]
         else:
-            timer = Timer(self.clock, self._callbacks, None)
+            timer = Timer(self._callbacks, None)
         self._timer = timer
         self.clock.at(timer, when)
 
@@ -221,7 +221,7 @@ class Gil:
         self._cpu.add(self, self._slice_s)
 
     def burst_done(self) -> None:
-        """The holder's slice is over: the next one's turn, then the holder goes on if it is done."""
+        """The holder's slice is over: the next one's turn; the holder goes on if it is done."""
         thread = self._holder
         assert thread is not None
         left = thread.left_s - self._slice_s

@@ -55,7 +55,7 @@ def check_frozen(value: Any, path: str, seen: set[int]) -> None:
     elif isinstance(value, partial):
         check_frozen((value.func, value.args), path, seen)
         check_frozen(tuple(value.keywords.values()), path, seen)
-    elif is_dataclass(value) and value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    elif is_dataclass(value) and getattr(type(value), "__dataclass_params__").frozen:  # noqa: B009
         for field in fields(value):
             check_frozen(getattr(value, field.name), f"{path}.{field.name}", seen)
         seen.add(id(value))

@@ -156,7 +156,7 @@ class Handshake:
     def later(self, callbacks: list[Any], time_s: float) -> None:
         """Go on at that time."""
         clock = self.listener.network.clock
-        clock.at(Timer(clock, callbacks, self), time_s)
+        clock.at(Timer(callbacks, self), time_s)
 
     def syn(self) -> None:
         """A SYN sets out."""

@@ -72,7 +72,7 @@ class SimConn:
         self.network = network
         self.process = process  # None: in a listener's queue
         self.peer: SimConn | None = None
-        self.inbox: deque[Any] = deque()
+        self.inbox: list[Any] = []
         self.unread = 0  # bytes in inbox
         self.outstanding = 0  # bytes we sent that the peer has not read
         self.eof = False  # nothing more will come
@@ -111,7 +111,7 @@ class SimConn:
         if peer._flight is None:
             peer._flight = deque()
         peer._flight.append(data)
-        clock.at(Timer(clock, _ON_ARRIVAL, peer), start + network.latency_s)
+        clock.at(Timer(_ON_ARRIVAL, peer), start + network.latency_s)
 
     def space(self) -> int:
         """Bytes that the send buffer takes now."""
@@ -183,25 +183,28 @@ class SimConn:
     def take(self, n: int) -> Any:
         """Up to n of the bytes that are there, at least one."""
         inbox = self.inbox
-        data = inbox.popleft()
+        data = inbox[0]
         size = len(data)
         if size > n:
-            inbox.appendleft(data[n:])
+            inbox[0] = data[n:]
             data = data[:n]
             size = n
+        elif len(inbox) == 1:
+            inbox.clear()
         else:
-            while inbox:
-                more = inbox[0]
+            whole = 1  # items that are taken as they are
+            for more in inbox[1:]:
                 room = n - size
-                if room <= 0:
-                    break
                 if len(more) > room:
-                    inbox[0] = more[room:]
-                    more = more[:room]
-                else:
-                    inbox.popleft()
+                    if room:
+                        inbox[whole] = more[room:]
+                        data = data + more[:room]
+                        size = n
+                    break
                 data = data + more
                 size += len(more)
+                whole += 1
+            del inbox[:whole]
         self.unread -= size
         peer = self.peer
         if peer is not None:

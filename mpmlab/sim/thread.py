@@ -15,9 +15,10 @@ pays for it and how it waits. The rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from simpy.events import Event, Process
+from simpy.events import NORMAL, URGENT, Event, Process
 
 from mpmlab.sim.clock import INF, Clock, Timer
 from mpmlab.sim.trace import tag_of
@@ -60,8 +61,15 @@ class Strand(Process):
     where SimPy would schedule an event for it."""
 
     def __init__(self, thread: SimThread, generator: Any) -> None:
+        if not hasattr(generator, "send"):
+            raise TypeError(f"{thread.describe()}: {generator!r} is not a generator")
+        # As simpy.Process does, with an event of ours for the first step.
+        self.env = thread.clock
+        self.callbacks = []
+        self._generator = generator
         self.thread = thread
-        super().__init__(thread.clock, generator)
+        self._target = first = Timer([self._resume], thread)
+        thread.clock.schedule(first, URGENT)
 
     def _resume(self, _event: Any) -> None:
         thread = self.thread
@@ -89,6 +97,9 @@ class Strand(Process):
 
 def _unborn(_event: Any) -> None:
     """The step of a thread that has no generator."""
+
+
+_NO_CALLBACKS: Final[list[Any]] = []
 
 
 class SimThread:
@@ -154,10 +165,16 @@ class SimThread:
 
     def finished(self, value: Any) -> None:
         """The generator has returned."""
+        if self.dead:
+            return  # it has killed its own process, and had no operation to do afterwards
         self.dead = True
         self.owed = INF
         self.strand = self.ready = None  # cycles less for the garbage collector
         self.step = _unborn
+        if self._timer is not None and self._timer_at < INF:
+            # Still scheduled, perhaps for long: the thread's memory is not to wait for that.
+            self._timer.owner = None
+            self._timer.callbacks = _NO_CALLBACKS
         self.process.thread_finished(self, value)  # type: ignore[arg-type]
 
     # ---- computing -----------------------------------------------------------------------------
@@ -201,7 +218,8 @@ class SimThread:
         done = self.done
         done._value = value
         done.callbacks = self.ready
-        self.clock.soon(done)
+        clock = self.clock  # clock.soon(done), in line
+        heappush(clock._queue, (clock._now, NORMAL, next(clock._eid), done))
 
     def resume(self, value: Any) -> None:
         """End the wait with that result, directly. For use by timers, never by a running thread."""
@@ -217,7 +235,7 @@ class SimThread:
         self._retry_at = self.where
         timer = self._retry
         if timer is None or timer.callbacks is not None:
-            self._retry = timer = Timer(self.clock, [self._on_retry], self)
+            self._retry = timer = Timer([self._on_retry], self)
         else:
             timer.callbacks = [self._on_retry]
         self.clock.soon(timer)
@@ -236,7 +254,7 @@ class SimThread:
         if alarm is None or alarm.callbacks is not None:
             if self._alarm_callbacks is None:
                 self._alarm_callbacks = [self._on_alarm]
-            self._alarm = alarm = Timer(self.clock, self._alarm_callbacks, self)
+            self._alarm = alarm = Timer(self._alarm_callbacks, self)
         else:
             alarm.callbacks = self._alarm_callbacks  # type: ignore[assignment]
         self.clock.at(alarm, self.clock._now + delay_s)
@@ -282,7 +300,7 @@ class SimThread:
             self._timer_callbacks = [self._on_timer]
         timer = self._timer
         if timer is None or timer.callbacks is not None:
-            self._timer = timer = Timer(self.clock, self._timer_callbacks, self)
+            self._timer = timer = Timer(self._timer_callbacks, self)
         else:
             timer.callbacks = self._timer_callbacks  # type: ignore[assignment]
         self._timer_at = when

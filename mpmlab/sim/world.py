@@ -28,7 +28,7 @@ FIRST_PORT: Final = 8001
 AMPLE_CLIENT: Final = Platform(name="ample client", costs=NEARLY_FREE, cores=1_000_000)
 
 
-class Deadlock(KernelError):
+class Deadlock(KernelError):  # noqa: N818 - the field's word for it
     """Nothing will ever happen again, and there are threads that wait."""
 
 
@@ -131,13 +131,13 @@ class World:
             self.clock.at(event, self.clock._now + interval_s)
 
         callbacks: list[Any] = [ring]
-        again(Timer(self.clock, callbacks, None))
+        again(Timer(callbacks, None))
 
     def at(self, time_s: float, fn: Callable[[float], object]) -> None:
         """Call fn(now) at that time."""
         if time_s < self.now:
             raise ValueError(f"at({time_s}): the clock stands at {self.now} s already")
-        self.clock.at(Timer(self.clock, [lambda _event: fn(self.now)], None), time_s)
+        self.clock.at(Timer([lambda _event: fn(self.now)], None), time_s)
 
     # ---- running -------------------------------------------------------------------------------
 
@@ -150,8 +150,12 @@ class World:
             raise ValueError(f"run(until_exit={until_exit}): there is no such process")
         self._until_exit = until_exit
         limit_s = INF if until_s is None else until_s
-        if not self.clock.run_until(limit_s) and self.live_threads:
+        if self.clock.run_until(limit_s):
+            return
+        if self.live_threads:
             raise Deadlock(self._stuck())
+        if until_s is not None:
+            self.clock.stand_at(until_s)
 
     def kill(self, pid: int, signal: Signal) -> bool:
         """Send a signal, from outside or for a process. False if no such process lives."""

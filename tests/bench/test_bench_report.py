@@ -9,15 +9,6 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from bench_data import (
-    busy_experiment,
-    failed,
-    make_experiment,
-    make_records,
-    make_run,
-    make_samples,
-    ok,
-)
 from rich.console import Console
 
 from mpmlab.bench.run import Run
@@ -26,6 +17,15 @@ from mpmlab.load.recorder import Outcome
 from mpmlab.report import plots
 from mpmlab.report.progress import Reporter
 from mpmlab.report.table import NOT_VALIDATED, ROWS, comparison
+from tests.bench.bench_data import (
+    busy_experiment,
+    failed,
+    make_experiment,
+    make_records,
+    make_run,
+    make_samples,
+    ok,
+)
 
 
 @pytest.fixture(scope="module")

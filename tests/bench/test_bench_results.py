@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_data import make_experiment, make_records, make_run, ok
 
 from mpmlab.bench.experiment import Experiment
 from mpmlab.bench.results import Results, ResultsError, load_results, new_folder, save_results
 from mpmlab.bench.speed import Speed
 from mpmlab.load.recorder import Outcome
+from tests.bench.bench_data import make_experiment, make_records, make_run, ok
 
 
 @pytest.fixture

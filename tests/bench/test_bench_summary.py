@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from bench_data import failed, make_records, make_run, make_samples, ok
 
 from mpmlab.bench.measured import measured
 from mpmlab.bench.summary import Summary, doubts, error_percent, quantile_ms, summarise
 from mpmlab.load.recorder import Outcome, Records
+from tests.bench.bench_data import failed, make_records, make_run, make_samples, ok
 
 
 def summary_of(records: Records, **changes: object) -> Summary:

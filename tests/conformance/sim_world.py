@@ -1,4 +1,4 @@
-"""Runs a conformance body in the simulated world: a fresh world, a listener, the body as main thread.
+"""Runs a conformance body in the simulated world: a fresh world, a listener, the body in it.
 
 Nothing is checked here.
 """

@@ -5,7 +5,7 @@ Helpers only; the tests state the properties. Times are simulated seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +31,12 @@ class Lab:
     """One server of `mpm` with `directives` in a world of its own."""
 
     mpm: str
-    directives: dict[str, object] = field(default_factory=dict)
+    directives: Mapping[str, object] = field(default_factory=dict)
     platform: Platform = FREE
     serialized: bool = True
     seed: int = 0
     wire: Any = CountWire
+    dummy: Any = dummy_blob
 
     def __post_init__(self) -> None:
         pairs = [(name, str(value)) for name, value in self.directives.items()]
@@ -49,7 +50,7 @@ class Lab:
             listener=self.listener,
             board=self.board,
             wire=self.wire,
-            dummy_request=dummy_blob,
+            dummy_request=self.dummy,
             serialized_accept=self.serialized,
         )
         self.pid = self.world.spawn(CATALOG[self.mpm].parent, self.site, name=self.mpm)

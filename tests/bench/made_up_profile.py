@@ -1,4 +1,4 @@
-"""Help for tests of the command line: a made-up cost profile, so that no test waits for the probe."""
+"""A made-up cost profile for tests of whole runs, so that none of them waits for the probe."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Tests of the harness, of the tables and pictures, and of whole runs of `mpmlab bench`."""
