@@ -163,10 +163,12 @@ class _RealRun:
             timeout_s=self.task.timeout_s,
             cores=self.cores.client,
         ) as load:
-            if self._await_start(load):
+            begun = self._await_start(load)
+            if begun:
                 self._attend(load)
-                self._idle_until_end()
             self._end_load(load)
+            if begun:
+                self._idle_until_end()
 
     def _await_start(self, load: LoadProcess) -> bool:
         """Its first line says when the plan's zero is. False if it will not come."""

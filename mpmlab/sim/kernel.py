@@ -272,7 +272,10 @@ class SimKernel(SimThread):
         return SimQueue(self.process.machine.world.name_of("queue"), order, shared)
 
     def mutex(self, shared: bool = False) -> SimMutex:
-        return SimMutex(self.process.machine.world.name_of("mutex"), shared)
+        world = self.process.machine.world
+        made = SimMutex(world.name_of("mutex"), shared)
+        world.mutexes.add(made)
+        return made
 
     def poller(self) -> SimPoller:
         return SimPoller(self.process.machine.world.name_of("poller"), self.process)

@@ -27,7 +27,7 @@ class SimListener:
     """A bound, listening socket, of which several processes may have copies."""
 
     __slots__ = (
-        "accepted", "backlog", "handshakes", "holders", "lifo", "network", "pollers", "port",
+        "accepted", "backlog", "discarded", "handshakes", "holders", "lifo", "network", "pollers", "port",
         "queue", "refusing", "waiters",
     )  # fmt: skip
 
@@ -45,6 +45,7 @@ class SimListener:
         self.holders = 0
         self.refusing = False  # the last copy was closed
         self.accepted = 0
+        self.discarded = 0  # connections that died with the last copy
 
     def __repr__(self) -> str:
         return f"a connection on port {self.port}"
@@ -60,11 +61,12 @@ class SimListener:
         if not self.holders:
             self.refusing = True
             while self.queue:
-                conn = self.queue.popleft()
-                conn.send_reset()
-                conn.unread = 0
-                conn.shut = True
-                conn.close()
+                self.discard(self.queue.popleft())
+
+    def discard(self, conn: SimConn) -> None:
+        """Nobody will accept that one any more."""
+        self.discarded += 1
+        conn.abort()
 
     def full(self) -> bool:
         """Linux lets one more in than the backlog says (sk_acceptq_is_full)."""
@@ -73,9 +75,7 @@ class SimListener:
     def established(self, conn: SimConn, direct: bool) -> None:
         """A connection is complete: for one waiter by the wake policy, or for the queue."""
         if self.refusing:
-            conn.send_reset()
-            conn.shut = True
-            conn.close()
+            self.discard(conn)
             return
         waiters = self.waiters
         if waiters:

@@ -242,6 +242,15 @@ class SimConn:
         if peer is not None and peer.closed:
             self.peer = peer.peer = None  # a cycle less for the garbage collector
 
+    def abort(self) -> None:
+        """Close both directions by a reset, whatever is unread."""
+        if not self.closed:
+            self.send_reset()
+            self.inbox.clear()
+            self.unread = 0
+            self.shut = True
+            self.close()
+
     def send_reset(self) -> None:
         """Tell the peer that what it sent found nobody."""
         if self.reset:

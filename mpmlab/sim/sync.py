@@ -22,7 +22,7 @@ SHARED_QUEUE_LIMIT: Final = 65_536
 class SimMutex:
     """Owned by a thread or, if shared, by a process; freed when that dies."""
 
-    __slots__ = ("name", "owner", "shared", "waiters")
+    __slots__ = ("__weakref__", "name", "owner", "shared", "waiters")
 
     def __init__(self, name: str, shared: bool) -> None:
         self.name = name

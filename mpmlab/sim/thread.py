@@ -256,7 +256,7 @@ class SimThread:
                 self._alarm_callbacks = [self._on_alarm]
             self._alarm = alarm = Timer(self._alarm_callbacks, self)
         else:
-            alarm.callbacks = self._alarm_callbacks  # type: ignore[assignment]
+            alarm.callbacks = self._alarm_callbacks
         self.clock.at(alarm, self.clock._now + delay_s)
 
     def vanish(self) -> None:
@@ -302,7 +302,7 @@ class SimThread:
         if timer is None or timer.callbacks is not None:
             self._timer = timer = Timer(self._timer_callbacks, self)
         else:
-            timer.callbacks = self._timer_callbacks  # type: ignore[assignment]
+            timer.callbacks = self._timer_callbacks
         self._timer_at = when
         self.clock.at(timer, when)
 

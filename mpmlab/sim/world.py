@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakSet
 
 from mpmlab.core.platform import NEARLY_FREE, Platform
 from mpmlab.kernel.interface import Dead, KernelError, Signal, Steps
@@ -20,6 +21,7 @@ from mpmlab.sim.listener import SimListener
 from mpmlab.sim.machine import Machine
 from mpmlab.sim.network import Network
 from mpmlab.sim.process import SimProcess
+from mpmlab.sim.sync import SimMutex
 from mpmlab.sim.trace import Trace
 
 #: Port of the first listener.
@@ -74,6 +76,7 @@ class World:
         self.roots: dict[int, None] = {}  # pids that spawn() made
         self.live_threads = 0
         self._next_pid = 1
+        self.mutexes: WeakSet[SimMutex] = WeakSet()
         self._names: dict[str, int] = {}
         self._listeners = 0
         self._samplers = 0  # timers of every() that are scheduled
@@ -127,7 +130,7 @@ class World:
 
         def again(event: Timer) -> None:
             self._samplers += 1
-            event.callbacks = callbacks  # type: ignore[assignment]
+            event.callbacks = callbacks
             self.clock.at(event, self.clock._now + interval_s)
 
         callbacks: list[Any] = [ring]
