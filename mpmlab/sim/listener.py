@@ -27,8 +27,8 @@ class SimListener:
     """A bound, listening socket, of which several processes may have copies."""
 
     __slots__ = (
-        "accepted", "backlog", "discarded", "handshakes", "holders", "lifo", "network", "pollers", "port",
-        "queue", "refusing", "waiters",
+        "accepted", "backlog", "discarded", "handshakes", "holders", "lifo", "network", "pollers",
+        "port", "queue", "refusing", "waiters",
     )  # fmt: skip
 
     def __init__(self, network: Network, port: int, backlog: int, wake_policy: str) -> None:

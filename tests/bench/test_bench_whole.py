@@ -304,16 +304,3 @@ def test_a_killed_command_leaves_nobody(command: Command) -> None:
     assert command.finish()[0] == -signal.SIGKILL
     command.assert_gone(port)
     assert not list(command.out.glob("*/run.json"))
-
-
-def test_a_pool_that_cannot_start_is_an_error(command: Command) -> None:
-    """A server that dies at once (no processes allowed): exit code 1, what it said, no folder."""
-    popen = command.start("--mpm", "worker", "--engine", "real", "--set", "ServerLimit=20000",
-                          "--set", "ThreadsPerChild=20000", "--set", "ThreadLimit=20000",
-                          "--set", "StartServers=1")  # fmt: skip
-    assert popen is not None
-    code, _, err = command.finish()
-    assert code == 1, err
-    assert "mpmlab: error: " in err
-    assert list(command.out.iterdir()) == []
-    command.assert_gone()

@@ -145,7 +145,7 @@ def test_what_the_busy_lines_count() -> None:
     pool = Pool("prefork", StartServers=4, ServerLimit=10, MinSpareServers=9)
     pool.stuck, pool.state.rate = 3, 8
     assert "starting 8 children; 1 idle, 4 in all" in pool.second().messages[0].text
-    for mpm, text in (("worker", "6 children in all"), ("event", "4 active children of 5")):
+    for mpm, text in (("worker", ", 6 children in all"), ("event", "4 active children of 5")):
         crew = threaded(mpm, StartServers=5, ServerLimit=7, MaxRequestWorkers=28)
         crew.board.quiescing[4] = 1
         crew.board.set(crew.board.thread_limit * 4, GRACEFUL)  # that row is dying
