@@ -68,7 +68,7 @@ format: setup
 	$(BIN)/ruff format
 
 benchmarks: setup
-	@for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
+	@for name in kernel_overhead sim_speed server_cpu; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-second build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -174,6 +174,7 @@ def start_server(
     of ours by default; log_path: its error log, appended to (by default it goes to stderr);
     env: added to this process's environment. Raises LaunchError with the server's stderr."""
     with contextlib.ExitStack() as ours:  # what only the server needs, and all of it on failure
+        # Our copy goes too: when the server stops listening, nobody may be left who does.
         listener = Listener.bind(backlog=backlog)
         ours.callback(listener.close)
         address = Address(listener.port, listener.host)
@@ -197,8 +198,6 @@ def start_server(
             os.close(ready_write)
         server = Server(popen, address, board, output_fd, run_folder)
         kept.pop_all()
-        # Closed before the wait: when the server stops listening, nobody may.
-        listener.close()
         try:
             _await_start(server, entry, ready_read, start_timeout_s)
         except BaseException:  # Ctrl-C too

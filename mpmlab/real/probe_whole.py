@@ -58,6 +58,7 @@ class Whole:
     fork_us: float
     exit_us: float
     trip_us: float  # the client's round trip, where it reports one
+    foreign: float  # share of the core that others took meanwhile; 0 where this is not told
 
     @property
     def request_us(self) -> float:
@@ -88,6 +89,7 @@ class _Account:
 
     def report(self, file: int, start_ns: int) -> None:
         told = {"start_ns": start_ns, "requests": max(self.requests, 0), "cpu_ns": 0, "blocked": 0}
+        told["all_ns"] = time.process_time_ns()
         if self.requests > 0:
             blocked = self.blocked + resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
             told |= {"cpu_ns": self.cpu_ns + time.process_time_ns(), "blocked": blocked}
@@ -231,8 +233,10 @@ def slice_of(
         if pid is None:
             raise KernelError("the system refuses the probe's fork")
         pids.append(pid)
+    busy_s, began_s = core_busy_s(), time.monotonic()
     user = k.fork(client, listener.port, write_file, *args)
     dead = k.wait(CLIENT_TIMEOUT_S)
+    busy_s, elapsed_s = core_busy_s() - busy_s, time.monotonic() - began_s
     if dead is None or dead.pid != user or dead.code:
         raise KernelError(f"the probe's client or server failed: {dead}")
     if before_stop is not None:
@@ -260,7 +264,22 @@ def slice_of(
         median(fork_us),
         median(exit_us),
         next((t["trip_us"] for t in told if "trip_us" in t), 0.0),
+        max(0.0, busy_s - sum(t["all_ns"] for t in servers) / 1e9) / elapsed_s,
     )
+
+
+def core_busy_s() -> float:
+    """How long the core that we are pinned to has been busy since the system began, in steps of a
+    clock tick (Linux: proc(5), /proc/stat); 0 where this is not told or we are not pinned."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    if len(cores) != 1 or not os.path.exists("/proc/stat"):
+        return 0.0
+    name = f"cpu{next(iter(cores))} "
+    with open("/proc/stat", encoding="ascii") as lines:
+        fields = next((line.split() for line in lines if line.startswith(name)), ["", "0", "0"])
+    # user nice system idle iowait irq softirq steal
+    busy = [int(text) for number, text in enumerate(fields[1:9]) if number not in (3, 4)]
+    return sum(busy) / os.sysconf("SC_CLK_TCK")
 
 
 # ---- the client ----------------------------------------------------------------------------------
@@ -283,25 +302,25 @@ def closed_loop(
 
 
 def run_users(port: int, users: int, seconds: float, keep_alive: bool) -> int:
-    """`users` without think time for that long, or with seconds=0 until each has had 2 * WARM_UP
-    answers; then all connections are closed. -> answers. One poll() over plain sockets: a client
-    that must be faster than the server."""
+    """`users` without think time for that long, and until there are 2 * WARM_UP answers for each;
+    then all connections are closed. -> answers. One poll() over plain sockets: a client that must
+    be faster than the server."""
     request = request_bytes(keep_alive)
     poll = select.poll()
-    open_: dict[int, list[Any]] = {}  # descriptor -> [socket, bytes of the answer so far, answers]
+    open_: dict[int, list[Any]] = {}  # descriptor -> [socket, bytes of the answer so far]
     answers = 0
 
     def begin() -> None:
         sock = socket.create_connection(("127.0.0.1", port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        open_[sock.fileno()] = [sock, 0, 0]
+        open_[sock.fileno()] = [sock, 0]
         poll.register(sock.fileno(), select.POLLIN)
         sock.send(request)
 
     for _ in range(users):
         begin()
     end = time.monotonic() + seconds
-    while time.monotonic() < end or any(u[2] < 2 * WARM_UP for u in open_.values() if not seconds):
+    while time.monotonic() < end or answers < 2 * WARM_UP * users:
         for number, _event in poll.poll(1000):
             user = open_[number]
             size = len(user[0].recv(RECV_BYTES))
@@ -316,7 +335,6 @@ def run_users(port: int, users: int, seconds: float, keep_alive: bool) -> int:
             if user[1] < RESPONSE_BYTES:  # the head comes in the same piece
                 continue
             user[1] = 0
-            user[2] += 1
             answers += 1
             if keep_alive:
                 user[0].send(request)

@@ -109,6 +109,7 @@ def _named(name: str, whole: Whole) -> dict[str, float]:
         f"{name}_us": whole.request_us,
         f"{name}_blocked": whole.blocked_per_request,
         f"{name}_requests": whole.requests,
+        f"{name}_foreign": whole.foreign,
     }
 
 

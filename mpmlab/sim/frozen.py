@@ -20,7 +20,7 @@ from mpmlab.sim.poller import SimPoller
 from mpmlab.sim.sync import SimMutex, SimQueue
 
 _ATOMS: Final = (
-    type(None), bool, int, float, complex, str, bytes, enum.Enum, type, types.BuiltinFunctionType,
+    type(None), bool, int, float, complex, str, bytes, enum.Enum, type,
     types.ModuleType, Scoreboard, memoryview, SimListener, SimConn, SimMutex, SimQueue, SimPoller,
 )  # fmt: skip
 
@@ -44,7 +44,7 @@ def check_frozen(value: Any, path: str, seen: set[int]) -> None:
         if value.__closure__:
             for name, cell in zip(value.__code__.co_freevars, value.__closure__, strict=True):
                 check_frozen(cell.cell_contents, f"{path}'s {name}", seen)
-    elif isinstance(value, types.MethodType):
+    elif isinstance(value, types.MethodType | types.BuiltinMethodType):
         check_frozen(value.__self__, f"{path}.__self__", seen)
     elif isinstance(value, tuple | frozenset):
         for i, item in enumerate(value):

@@ -142,6 +142,29 @@ def closed_sources(k: Kernel, listener: Listener) -> Steps[Any]:
     return len(first), how, len(second), third == [fresh], (yield k.poll(poller, SHORT_S)) == []
 
 
+def holds_listener(k: Kernel, listener: Listener) -> Steps[int]:
+    """A child that keeps its copy of the listener open."""
+    yield k.sleep(LONG_S)
+    k.close(listener)
+    return 0
+
+
+@conforms((True, 0, "ok"))
+def closed_here_open_there(k: Kernel, listener: Listener) -> Steps[Any]:
+    """A listener closed here is out of the set here, though another process goes on listening and
+    connections come to it."""
+    pid = yield k.fork(holds_listener, listener)
+    poller = k.poller()
+    k.arm(poller, listener)
+    k.close(listener)
+    conn = yield k.connect(listener, LONG_S)
+    start = k.now()
+    ready = yield k.poll(poller, SHORT_S)
+    how = lasted(k, start, SHORT_S)
+    k.kill(pid, Signal.KILL)
+    return conn is not None, len(ready), how
+
+
 @conforms((0, "ok", "ok", 0, "ok"))
 def wake_before_poll(k: Kernel, _listener: Listener) -> Steps[Any]:
     """wake, however often, ends the next poll, and only that one."""

@@ -99,7 +99,7 @@ def holds_and_forks(k: Kernel, mutex: Mutex, queue: Queue) -> Steps[int]:
 def keeps_quiet(k: Kernel, queue: Queue) -> Steps[int]:
     """A grandchild that does not touch the mutex."""
     yield k.put(queue, "g")
-    yield k.sleep(2 * SHORT_S)
+    yield k.sleep(LONG_S)
     return 0
 
 

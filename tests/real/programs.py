@@ -6,6 +6,7 @@ Nothing here knows pytest: it would be imported into every server.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import tempfile
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from mpmlab.kernel.interface import KernelError, ResourceShortage, Signal, Steps
+from mpmlab.real import process
 from mpmlab.real.drive import drive
 from mpmlab.real.handles import Conn, Listener, Poller
 from mpmlab.real.kernel import MainKernel, ThreadKernel
 from mpmlab.real.launched import LaunchContext
 from mpmlab.real.sync import LocalQueue, SharedMutex
-from tests.conformance.bodies_sync import enters, overlaps
+from tests.conformance.bodies_sync import enters, holds_and_forks, overlaps
 from tests.conformance.table import LONG_S, SHORT_S, end_of, lasted, pair
 
 Kernel = Any  # these programs are about this world's kernel only, and look inside
@@ -140,6 +142,35 @@ def named_mutex(k: Kernel, _listener: Listener) -> Steps[Any]:
         found = yield from overlaps(k, trace, 2)
         codes = [(yield from end_of(k)), (yield from end_of(k))]
         return found, codes, len(os.listdir(folder))
+
+
+def without_death_signal(k: Kernel, _listener: Listener) -> Steps[Any]:
+    """A system that cannot tie the death of children to their parent's: an orphan ends by itself
+    within the time of its checks, and until then keeps no lock of its dead parent."""
+    process._prctl = None
+    mutex, queue = k.mutex(shared=True), k.queue(shared=True)
+    yield k.fork(holds_and_forks, mutex, queue)
+    yield k.wait(LONG_S)
+    start = k.now()
+    yield k.lock(mutex)
+    soon = k.now() - start < process.PARENT_CHECK_S / 2
+    while orphans := [p for p in session() if p != os.getpid()]:
+        yield k.sleep(0.005)
+        if k.now() - start > LONG_S:
+            return soon, orphans
+    return soon, lasted(k, start, 0)
+
+
+def session() -> list[int]:
+    """The processes of this session that are more than zombies."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+                if int(state[3]) == os.getsid(0) and state[0] != "Z":
+                    found.append(int(name))
+    return found
 
 
 def shared_mutex_and_threads(k: Kernel, _listener: Listener) -> Steps[Any]:
@@ -308,6 +339,15 @@ def leaves_child(k: Kernel, _context: LaunchContext) -> Steps[int]:
     """A server that ends before its child does."""
     yield k.fork(stays_forever)
     return 5
+
+
+def leaves_stranger(_k: Kernel, context: LaunchContext) -> Steps[int]:
+    """A server that ends before a process that knows nothing of our ways."""
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+    assert context.board_buffer is not None
+    context.board_buffer.cast("i")[0] = pid
+    yield None
+    return 6
 
 
 def board_echo(k: Kernel, context: LaunchContext) -> Steps[int]:

@@ -212,6 +212,12 @@ def test_named_mutex() -> None:
 
 
 @pytest.mark.real
+def test_without_death_signal() -> None:
+    """Elsewhere than on Linux: orphans end by themselves, and inherit no lock."""
+    assert run_body(programs.without_death_signal) == [True, "ok"]
+
+
+@pytest.mark.real
 def test_shared_mutex_excludes_threads() -> None:
     """A shared mutex excludes the owner's own other threads."""
     assert run_body(programs.shared_mutex_and_threads) == 0

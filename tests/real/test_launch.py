@@ -216,6 +216,16 @@ def test_orphans_do_not_outlive_their_server() -> None:
         assert server.wait(DEADLINE_S) == 5
 
 
+def test_strangers_are_swept() -> None:
+    """Any process that the server leaves in its session is killed, whoever started it how."""
+    with start("leaves_stranger", board_size=4) as server:
+        assert server.wait(DEADLINE_S) == 6
+        assert server.buffer is not None
+        (pid,) = server.buffer.cast("i")
+        assert pid > 0
+        assert not is_alive(pid)
+
+
 def test_only_the_server_listens() -> None:
     """Once the server has closed its listener nobody listens: the launcher keeps no copy."""
     with start("stops_listening", board_size=1) as server:

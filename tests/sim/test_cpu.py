@@ -13,7 +13,7 @@ from mpmlab.sim.cpu import Cpu, Gil
 class Burn:
     """A job that notes when its burst ends, and may do something then."""
 
-    def __init__(self, clock: Clock, then: Callable[[], None] | None = None) -> None:
+    def __init__(self, clock: Clock, then: Callable[[], object] | None = None) -> None:
         self.clock = clock
         self.burst = 0
         self.finish = 0.0
@@ -59,7 +59,7 @@ def test_no_job_runs_faster_than_a_core() -> None:
 
 
 def test_unequal_jobs_on_one_core() -> None:
-    """Demands 1, 2, 3 from time 0: the shortest ends at 3, the next one 2 * 1 later, the last at 6."""
+    """Demands 1, 2, 3 from time 0: the shortest ends at 3, the next 2 later, the last at 6."""
     assert shared(1, [(0.0, 1.0), (0.0, 2.0), (0.0, 3.0)]) == pytest.approx([3.0, 5.0, 6.0])
 
 
@@ -94,7 +94,7 @@ def test_one_that_ends_may_remove_another_that_ends_with_it() -> None:
     clock = Clock()
     cpu = Cpu(clock, 2)
     second = Burn(clock)
-    first = Burn(clock, lambda: cpu.remove(second) and None)
+    first = Burn(clock, lambda: cpu.remove(second))
     cpu.add(first, 1.0)
     cpu.add(second, 1.0)
     third = Burn(clock)
