@@ -8,6 +8,7 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 MPM ?= worker
+BENCHMARKS ?= kernel_overhead sim_speed server_cpu
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.mpmlab-installed
 
@@ -17,7 +18,7 @@ STAMP := $(VENV)/.mpmlab-installed
 help:
 	@echo "make bench       set up, then run  mpmlab bench --mpm worker  (ARGS=... adds options)"
 	@echo "make test        set up, then ruff, mypy and pytest"
-	@echo "make benchmarks  set up, then every script of benchmarks/"
+	@echo "make benchmarks  set up, then all of benchmarks/, about two minutes"
 	@echo "make format      set up, then let ruff format and sort imports"
 	@echo "make setup       only build $(VENV)"
 	@echo "make clean       remove $(VENV) and what the tools cache (results/ stays)"

@@ -25,6 +25,7 @@ from mpmlab.sim.trace import tag_of
 
 if TYPE_CHECKING:
     from mpmlab.sim.costs import CostTable
+    from mpmlab.sim.deadlines import Deadlines
     from mpmlab.sim.process import SimProcess
 
 
@@ -99,17 +100,42 @@ def _unborn(_event: Any) -> None:
     """The step of a thread that has no generator."""
 
 
-_NO_CALLBACKS: Final[list[Any]] = []
-
-
 class SimThread:
     """One simulated thread; SimKernel adds the operations."""
 
     __slots__ = (
-        "_alarm", "_alarm_callbacks", "_retry", "_retry_at", "_timer", "_timer_at",
-        "_timer_callbacks", "attempt", "burst", "carry", "clock", "compute", "cost", "dead",
-        "deadline", "done", "fallback", "finish", "interruptible", "is_main", "left_s", "owed",
-        "prepaid", "process", "ready", "step", "strand", "tag", "tid", "timeout_s", "where", "x",
+        "_alarm",
+        "_alarm_callbacks",
+        "_retry",
+        "_retry_at",
+        "attempt",
+        "burst",
+        "carry",
+        "cell",
+        "clock",
+        "compute",
+        "cost",
+        "dead",
+        "deadline",
+        "deadlines",
+        "done",
+        "entry_s",
+        "fallback",
+        "finish",
+        "interruptible",
+        "is_main",
+        "left_s",
+        "owed",
+        "prepaid",
+        "process",
+        "ready",
+        "step",
+        "strand",
+        "tag",
+        "tid",
+        "timeout_s",
+        "where",
+        "x",
         "y",
     )  # fmt: skip
 
@@ -144,9 +170,9 @@ class SimThread:
         self.interruptible = False
         self.fallback: Any = None  # the result if nothing happens
         self.deadline = INF
-        self._timer: Timer | None = None
-        self._timer_at = INF
-        self._timer_callbacks: list[Any] | None = None
+        self.deadlines: Deadlines = world.deadlines
+        self.entry_s = INF  # see deadlines.py
+        self.cell: list[Any] = [self]
         self._alarm: Timer | None = None
         self._alarm_callbacks: list[Any] | None = None
         self._retry: Timer | None = None
@@ -171,10 +197,7 @@ class SimThread:
         self.owed = INF
         self.strand = self.ready = None  # cycles less for the garbage collector
         self.step = _unborn
-        if self._timer is not None and self._timer_at < INF:
-            # Still scheduled, perhaps for long: the thread's memory is not to wait for that.
-            self._timer.owner = None
-            self._timer.callbacks = _NO_CALLBACKS
+        self.cell[0] = None  # the thread's memory is not to wait for its entry to come up
         self.process.thread_finished(self, value)  # type: ignore[arg-type]
 
     # ---- computing -----------------------------------------------------------------------------
@@ -206,8 +229,8 @@ class SimThread:
         if timeout_s is not None:
             deadline = self.clock._now + timeout_s
             self.deadline = deadline
-            if deadline < self._timer_at:
-                self._set_timer(deadline)
+            if deadline < self.entry_s:
+                self.deadlines.set(self, deadline)
         return False
 
     def rouse(self, value: Any) -> None:
@@ -265,6 +288,7 @@ class SimThread:
         self.dead = True
         self.owed = INF
         self.deadline = INF
+        self.cell[0] = None
         where = self.where
         if where is not None:
             self.where = None
@@ -295,29 +319,8 @@ class SimThread:
         """The alarm that is set is not to ring: somebody else ended the wait."""
         self._alarm = None
 
-    def _set_timer(self, when: float) -> None:
-        if self._timer_callbacks is None:
-            self._timer_callbacks = [self._on_timer]
-        timer = self._timer
-        if timer is None or timer.callbacks is not None:
-            self._timer = timer = Timer(self._timer_callbacks, self)
-        else:
-            timer.callbacks = self._timer_callbacks
-        self._timer_at = when
-        self.clock.at(timer, when)
-
-    def _on_timer(self, event: Timer) -> None:
-        """The one lazy timer of a thread: it may ring for a wait that is over; then it is set to
-        the deadline of the present one, if there is one."""
-        if event is not self._timer:
-            return  # a sooner one has taken its place
-        self._timer_at = INF
-        deadline = self.deadline
-        if deadline == INF:
-            return
-        if self.clock._now < deadline:
-            self._set_timer(deadline)
-            return
+    def time_out(self) -> None:
+        """The wait has lasted `timeout_s`: it ends with nothing."""
         where = self.where
         assert where is not None
         where.forget(self)

@@ -15,6 +15,7 @@ from mpmlab.core.platform import NEARLY_FREE, Platform
 from mpmlab.kernel.interface import Dead, KernelError, Signal, Steps
 from mpmlab.sim.clock import INF, Clock, Timer
 from mpmlab.sim.costs import DEBT_CARRY_S
+from mpmlab.sim.deadlines import Deadlines
 from mpmlab.sim.frozen import check_frozen, check_function
 from mpmlab.sim.kernel import SimKernel
 from mpmlab.sim.listener import SimListener
@@ -62,6 +63,7 @@ class World:
         debt_carry_s: float = DEBT_CARRY_S,
     ) -> None:
         self.clock = Clock()
+        self.deadlines = Deadlines(self.clock)
         self.seed = seed
         self.debt_carry_s = debt_carry_s
         self.trace = Trace(trace)

@@ -16,6 +16,7 @@ from mpmlab.core.platform_file import (
     read_platform,
     write_platform,
 )
+from mpmlab.platforms import shipped, shipped_names
 
 DATE = "2026-11-23"
 
@@ -180,3 +181,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     write_platform(replace(example(), cores=7), path)
     assert read_platform(path).cores == 7
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_shipped_profiles_are_whole() -> None:
+    """Each profile that comes with mpmlab is valid, named as its file, and tells all its sources."""
+    assert "linux-cpython" in shipped_names()
+    for name in shipped_names():
+        platform = shipped(name)
+        assert platform.name == name
+        assert parse_platform(format_platform(platform), name) == platform
+        assert {item.name for item in fields(Costs)} <= set(platform.sources)
+
+
+def test_an_unknown_profile_is_named() -> None:
+    """The error says which there are."""
+    with pytest.raises(ValueError, match=r"no platform 'beos'; shipped: .*linux-cpython"):
+        shipped("beos")
