@@ -15,7 +15,7 @@ Conventions
 * Only the *main thread's* `wait`, `sleep`, `accept` and `get` are interruptible: they return early
   (falsy), at once if need be, while a signal is pending, that is seen but not yet taken. `lock` is
   deaf. `recv`, `send`, `connect` and `poll` do not hear signals; in threads other than the main
-  one they hear `interrupt()`.
+  one the first three hear `interrupt()`, and `poll` ends by `wake`.
 * Handles (Listener, Conn, Queue, Mutex, Poller) are opaque; an MPM may hang notes on a Conn.
 """
 

@@ -153,20 +153,30 @@ class Cpu:
         virtual = self._virtual
         limit = virtual + (1e-12 + 4e-16 * (virtual + now))
         heap = self._heap
-        done: list[Job] = []
+        done: list[Job] | None = None
+        first: Job | None = None
         while heap and heap[0][0] <= limit:
             _, number, job = heappop(heap)
             if job.burst == number:
                 job.burst = ENDED
-                done.append(job)
-        self.running -= len(done)
+                self.running -= 1
+                if first is None:
+                    first = job
+                elif done is None:
+                    done = [job]  # rare: two end in the same instant
+                else:
+                    done.append(job)
         if not self.running:
             self._rest()
         self._armed_at = -INF  # what the finished ones start anew must not arm the timer each time
-        for job in done:
-            if job.burst == ENDED:  # else one that ended before it has just killed it
-                job.burst = 0
-                job.burst_done()
+        if first is not None:
+            first.burst = 0
+            first.burst_done()
+        if done is not None:
+            for job in done:
+                if job.burst == ENDED:  # else one that ended before it has just killed it
+                    job.burst = 0
+                    job.burst_done()
         self._armed_at = INF
         if self.running:
             self._rearm()

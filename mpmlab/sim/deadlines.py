@@ -1,9 +1,9 @@
 """Deadlines: the time-outs of all threads, in a heap of their own behind one timer of the clock.
 
-A thread has at most one entry here, and hardly ever reaches it: a wait that ends well leaves it where
-it is, and a later wait uses it again. Only when it comes up is it looked whether the thread is due,
-and if not it is set anew. So requests that wait with a time-out of 5 s do not fill the clock with
-timers, which every other event would have to be sorted among.
+A thread has at most one entry here, and hardly ever reaches it: a wait that ends well leaves it
+where it is, and a later wait uses it again. Only when it comes up is it looked whether the thread
+is due, and if not it is set anew. So requests that wait with a time-out of 5 s do not fill the
+clock with timers, among which every other event would have to be sorted.
 """
 
 from __future__ import annotations

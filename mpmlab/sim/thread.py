@@ -69,7 +69,7 @@ class Strand(Process):
         self.callbacks = []
         self._generator = generator
         self.thread = thread
-        self._target = first = Timer([self._resume], thread)
+        self._target = first = Timer([self._resume], None)
         thread.clock.schedule(first, URGENT)
 
     def _resume(self, _event: Any) -> None:

@@ -184,7 +184,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_shipped_profiles_are_whole() -> None:
-    """Each profile that comes with mpmlab is valid, named as its file, and tells all its sources."""
+    """Each shipped profile is valid, named as its file, and tells the sources of its costs."""
     assert "linux-cpython" in shipped_names()
     for name in shipped_names():
         platform = shipped(name)
