@@ -3,11 +3,16 @@ affair: `make benchmarks`.)"""
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 from benchmarks.common import estimate
-from benchmarks.kernel_overhead import measure
 from benchmarks.server_cpu import Slice, undisturbed
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_the_interval_covers_the_true_median() -> None:
@@ -20,7 +25,7 @@ def test_the_interval_covers_the_true_median() -> None:
         found = estimate([draw.expovariate(1) for _ in range(25)])
         assert found.low <= found.median <= found.high
         covered += found.low <= truth <= found.high
-    assert 0.93 <= covered / 400
+    assert covered / 400 >= 0.93
 
 
 def test_few_values_give_their_range() -> None:
@@ -36,8 +41,16 @@ def test_disturbed_slices_do_not_count() -> None:
 
 
 def test_kernel_overhead_measures_both_loops() -> None:
-    """A short run of the benchmark gives positive times of both loops, and differences of pairs."""
-    kernel, direct, difference = measure(pairs=4)
+    """A short run of the benchmark gives positive times of both loops, and differences of pairs. In
+    a process of its own, for a kernel takes over the signals of the one that it is in."""
+    program = (
+        "import json; from benchmarks.kernel_overhead import measure; print(json.dumps(measure(4)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    kernel, direct, difference = json.loads(done.stdout)
     assert len(kernel) == len(direct) == len(difference) == 4
     assert min(kernel + direct) > 0.5  # two system calls
     assert difference == [a - b for a, b in zip(kernel, direct, strict=True)]
