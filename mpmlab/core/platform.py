@@ -1,8 +1,8 @@
 """A platform: what each primitive costs somewhere, and the facts of its network and memory.
 
-Pure values; reading and writing TOML (core/platform_file.py), measuring (real/probe.py) and charging
-(sim) live elsewhere. Every value has a unit in its name; where it came from is kept beside it, in
-`sources`, by field name.
+Pure values; reading and writing TOML (core/platform_file.py), measuring (real/probe.py) and
+charging (sim) live elsewhere. Every value has a unit in its name; where it came from is kept beside
+it, in `sources`, by field name.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ class Costs:
     thread_us: float = 1.0
     exit_us: float = 1.0  # parent: reaping one child
     switch_us: float = 1.0  # a blocked thread gets going again
+    # What a core that did something else for long enough (3 ms of rest, 1 ms of the application)
+    # takes to be warm again; proportionally less for less.
+    idle_us: float = 0.0  # more, for a thread that wakes on a core that rested
+    cold_us: float = 0.0  # more, for a request whose demand kept the core busy
     lock_us: float = 1.0  # lock and unlock of a shared mutex, nobody waiting
     put_us: float = 1.0
     get_us: float = 1.0
@@ -64,5 +68,9 @@ class Platform:
 
 #: Costs that are as good as nothing, but not nothing: for theory tests and load clients.
 NEARLY_FREE = Costs(
-    **{name: 1e-6 for name in Costs.__dataclass_fields__ if not name.endswith("per_kb_us")}
+    **{
+        name: 1e-6
+        for name in Costs.__dataclass_fields__
+        if not name.endswith("per_kb_us") and name not in ("idle_us", "cold_us")
+    }
 )

@@ -1,8 +1,8 @@
 """The scoreboard: one class over a buffer (shared memory in reality, a bytearray in simulation).
 
 Layout and accessors only; no decisions, no clock. httpd: include/scoreboard.h, server/scoreboard.c.
-Each field has one writer at a time (the owner of the slot, or the parent while the slot is dead), so
-aligned single stores need no lock.
+Each field has one writer at a time (the owner of the slot, or the parent while the slot is dead),
+so aligned single stores need no lock.
 """
 
 from __future__ import annotations

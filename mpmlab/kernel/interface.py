@@ -1,8 +1,8 @@
 """The kernel interface: what an MPM, and a load client, may ask of its world.
 
 Rules of this file: only Protocols, signals, outcomes and errors live here; no implementation, no
-clock, no I/O. Both worlds implement `Kernel`: `mpmlab.real` performs the operation on this machine's
-operating system, `mpmlab.sim` simulates it at a platform's cost. The conformance suite
+clock, no I/O. Both worlds implement `Kernel`: `mpmlab.real` performs the operation on this
+machine's operating system, `mpmlab.sim` simulates it at a platform's cost. The conformance suite
 (tests/conformance) runs one body in both and holds each sentence below.
 
 Conventions
@@ -56,7 +56,7 @@ class KernelError(Exception):
     """Base of what a kernel raises: a bug in the caller or a machine that is broken."""
 
 
-class ResourceShortage(KernelError):
+class ResourceShortage(KernelError):  # noqa: N818 - an outcome that is caught, not a failure
     """accept() failed for want of descriptors or memory (httpd os/unix/unixd.c: general error)."""
 
 
@@ -197,8 +197,9 @@ class Kernel(Protocol):
         copies open; connections that nobody accepted die with the last copy. Idempotent.
         A thread of this process that waits on the handle is *not* promised to notice."""
 
-    def arm(self, poller: Poller, source: Conn | Listener, on: bool = True,
-            write: bool = False) -> None:
+    def arm(
+        self, poller: Poller, source: Conn | Listener, on: bool = True, write: bool = False
+    ) -> None:
         """Put a source into the set (for reading, or for writing), or take it out."""
 
     def wake(self, poller: Poller) -> None:

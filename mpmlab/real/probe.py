@@ -66,6 +66,8 @@ _SPEED_OF: Final = {
     "fork_us": "closed_speed",
     "child_start_us": "closed_speed",
     "exit_us": "closed_speed",
+    "rested_us": "echo_speed",
+    "burned_us": "echo_speed",
     "echo_us": "echo_speed",
     "trip_us": "echo_speed",
 }
@@ -105,6 +107,8 @@ _DIRECT: Final = {
 _RESIDUAL: Final = {
     "switch_us": "keep-alive request of 6 connections on one core, mean of 6 processes and of 6 "
     "threads, less one that never waits",
+    "idle_us": "keep-alive request after 3 ms of rest, less one of 6 processes on a busy core",
+    "cold_us": "keep-alive request that burns 1 ms, less that, and less one of 6 processes",
     "request_us": "keep-alive request that never waits, less its operations",
     "connection_us": "connection with one request at a prefork's limit, less its operations",
 }
@@ -233,6 +237,8 @@ def _costs(m: Mapping[str, float], facts: Mapping[str, Any]) -> dict[str, float]
     # switch of a process and of a thread, so each is wrong by half their difference.
     waiting = (m["kept_us"] + m["threaded_us"]) / 2
     costs["switch_us"] = max(waiting - m["unblocked_us"], LEAST_US)
+    costs["idle_us"] = max(m["rested_us"] - m["kept_us"], 0.0)
+    costs["cold_us"] = max(m["burned_us"] - m["kept_us"], 0.0)
     costs["request_us"] = max(m["unblocked_us"] - exchange - step, LEAST_US)
     # No switch here: in a simulated server at its limit, whose processes share the core and do not
     # take turns, connection, request and end of the stream are there when they are asked for. What

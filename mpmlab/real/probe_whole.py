@@ -36,6 +36,11 @@ CHILDREN: Final = 6
 RESPONSE_BYTES: Final = 1024
 #: Requests of a child before it counts: the first ones pay for copying the parent's pages.
 WARM_UP: Final = 25
+#: Requests that count of the slices with one user, who lets the core rest or compute in between:
+#: long enough that longer makes no difference.
+SINGLE: Final = 40
+REST_S: Final = 0.003
+BURN_US: Final = 1000
 #: Round trips of one latency slice.
 PINGS: Final = 300
 PING: Final = b"x" * 128
@@ -301,6 +306,26 @@ def closed_loop(
     return 0
 
 
+def single(
+    k: Kernel, port: int, _file: int, core: int | None, rest_s: float, burn_us: int
+) -> Steps[int]:
+    """One user who rests between requests, so that each wakes an idle core; or whose requests make
+    the core compute something else."""
+    yield k.sleep(0)
+    move_to(core)
+    request = request_bytes(keep_alive=True, cpu_us=burn_us)
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(WARM_UP + SINGLE):
+            if rest_s:
+                time.sleep(rest_s)
+            sock.send(request)
+            size = 0
+            while size < RESPONSE_BYTES:
+                size += len(sock.recv(RECV_BYTES))
+    return 0
+
+
 def run_users(port: int, users: int, seconds: float, keep_alive: bool) -> int:
     """`users` without think time for that long, and until there are 2 * WARM_UP answers for each;
     then all connections are closed. -> answers. One poll() over plain sockets: a client that must
@@ -347,10 +372,10 @@ def run_users(port: int, users: int, seconds: float, keep_alive: bool) -> int:
     return answers
 
 
-def request_bytes(keep_alive: bool) -> bytes:
+def request_bytes(keep_alive: bool, cpu_us: int = 0) -> bytes:
     """The request of all slices."""
     wire = BytesClient("127.0.0.1")
-    data: bytes = wire.request(Demand(response_bytes=RESPONSE_BYTES), 0, keep_alive)
+    data: bytes = wire.request(Demand(cpu_us=cpu_us, response_bytes=RESPONSE_BYTES), 0, keep_alive)
     return data
 
 

@@ -20,14 +20,17 @@ from mpmlab.real.launched import LaunchContext
 from mpmlab.real.probe_memory import memory_kib
 from mpmlab.real.probe_primitives import Bench, gil_switch_interval_us, small_costs, speed_us
 from mpmlab.real.probe_whole import (
+    BURN_US,
     CHILDREN,
     RESPONSE_BYTES,
+    REST_S,
     Whole,
     child,
     closed_loop,
     echo,
     ping,
     request_bytes,
+    single,
     slice_of,
     threads,
     unblocked_us,
@@ -82,6 +85,8 @@ def one_round(bench: Bench, slice_s: float, client_core: int | None) -> dict[str
     after = speed_us()
     threaded = slice_of(k, 1, threads, closed_loop, client_core, CHILDREN, slice_s, True)
     later = speed_us()
+    rested = slice_of(k, 1, child, single, client_core, REST_S, 0)
+    burned = slice_of(k, 1, child, single, client_core, 0.0, BURN_US)
     echoed = slice_of(k, 1, echo, ping, client_core)
     found |= _named("kept", kept) | _named("closed", closed) | _named("threaded", threaded)
     found |= {
@@ -92,6 +97,8 @@ def one_round(bench: Bench, slice_s: float, client_core: int | None) -> dict[str
         "fork_us": (kept.fork_us + closed.fork_us) / 2,
         "child_start_us": (kept.child_start_us + closed.child_start_us) / 2,
         "exit_us": (kept.exit_us + closed.exit_us) / 2,
+        "rested_us": rested.request_us,
+        "burned_us": burned.request_us - BURN_US,
         "echo_us": echoed.request_us,
         "trip_us": echoed.trip_us,
     }

@@ -17,14 +17,43 @@ US: Final = 1e-6
 DEBT_CARRY_S: Final = 5e-6
 
 
+#: Rest, and computing of the application, after which a core is as cold as it gets: what the probe
+#: measures at (real/probe_whole.py REST_S, BURN_US).
+RESTED_S: Final = 0.003
+BURNED_US: Final = 1000.0
+
+
 class CostTable:
     """Seconds per operation. Those of waits include the interpreter's step; those charged after the
     fact (reap, connection, close, ...) do not."""
 
     __slots__ = (
-        "accept", "arm", "child_start", "close", "connect", "connection", "fork", "get", "lock",
-        "poll", "put", "reap", "recv", "recv_per_byte", "request", "send", "send_per_byte",
-        "signal", "step", "switch", "thread", "timer_slack",
+        "accept",
+        "arm",
+        "child_start",
+        "close",
+        "cold",
+        "cold_rate",
+        "connect",
+        "connection",
+        "fork",
+        "get",
+        "idle",
+        "idle_rate",
+        "lock",
+        "poll",
+        "put",
+        "reap",
+        "recv",
+        "recv_per_byte",
+        "request",
+        "send",
+        "send_per_byte",
+        "signal",
+        "step",
+        "switch",
+        "thread",
+        "timer_slack",
     )  # fmt: skip
 
     def __init__(self, platform: Platform) -> None:
@@ -47,6 +76,10 @@ class CostTable:
         self.child_start = costs.child_start_us * US
         self.reap = costs.exit_us * US
         self.switch = costs.switch_us * US
+        self.idle_rate = costs.idle_us * US / RESTED_S
+        self.idle = costs.idle_us * US
+        self.cold = costs.cold_us * US
+        self.cold_rate = costs.cold_us / BURNED_US
         self.connection = costs.connection_us * US
         self.close = costs.close_us * US
         self.arm = costs.arm_us * US

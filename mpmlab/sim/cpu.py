@@ -92,6 +92,11 @@ class Cpu:
             self._rest()
         return left if left > 0.0 else 0.0
 
+    def rested_s(self) -> float:
+        """For how long nobody has computed; 0 while anybody does. (Of several cores one may rest
+        while others compute: that is not kept.)"""
+        return 0.0 if self.running else self.clock._now - self._updated
+
     def used_s(self) -> float:
         """Core seconds consumed so far."""
         if self.running:
@@ -191,10 +196,24 @@ class Thread(Job, Protocol):
 class Gil:
     """The interpreter lock of one process: to the Cpu it is one job, that of its holder."""
 
-    __slots__ = ("_cpu", "_holder", "_interval_s", "_slice_s", "_waiting", "burst", "finish")
+    __slots__ = (
+        "_cpu",
+        "_holder",
+        "_interval_s",
+        "_slice_s",
+        "_stretch",
+        "_waiting",
+        "_wake_share",
+        "burst",
+        "finish",
+    )  # fmt: skip
 
-    def __init__(self, cpu: Cpu, interval_s: float) -> None:
+    def __init__(self, cpu: Cpu, interval_s: float, wake_s: float = 0.0) -> None:
         self._cpu = cpu
+        # Each waiting thread wakes at every interval, to ask for the lock (CPython's take_gil()):
+        # that share of the holder's core goes to each of them.
+        self._wake_share = wake_s / interval_s
+        self._stretch = 1.0  # core seconds per second of the holder's slice
         self._interval_s = interval_s
         self._waiting: deque[Thread] = deque()
         self._holder: Thread | None = None
@@ -211,11 +230,10 @@ class Gil:
         self._waiting.append(thread)
         if len(self._waiting) == 1 and self.burst != ENDED:
             # The first to wait: from now on the holder has one interval left.
-            left = self._cpu.remove(self)
+            left = self._cpu.remove(self) / self._stretch
             done = self._slice_s - left
             self._holder.left_s -= done
-            self._slice_s = min(left, self._interval_s)
-            self._cpu.add(self, self._slice_s)
+            self._compute(min(left, self._interval_s))
 
     def stop(self) -> None:
         """The process is gone: nobody computes any more."""
@@ -227,8 +245,12 @@ class Gil:
     def _run(self, thread: Thread) -> None:
         self._holder = thread
         left = thread.left_s
-        self._slice_s = min(left, self._interval_s) if self._waiting else left
-        self._cpu.add(self, self._slice_s)
+        self._compute(min(left, self._interval_s) if self._waiting else left)
+
+    def _compute(self, slice_s: float) -> None:
+        self._slice_s = slice_s
+        self._stretch = 1.0 + len(self._waiting) * self._wake_share
+        self._cpu.add(self, slice_s * self._stretch)
 
     def burst_done(self) -> None:
         """The holder's slice is over: the next one's turn; the holder goes on if it is done."""

@@ -131,6 +131,7 @@ class SimKernel(SimThread):
             _try_work,
             cost.request
             + demand.cpu_us * US
+            + min(cost.cold, demand.cpu_us * cost.cold_rate * US)
             + cost.send
             + demand.response_bytes * cost.send_per_byte,
         )

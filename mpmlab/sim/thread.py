@@ -114,6 +114,7 @@ class SimThread:
         "cell",
         "clock",
         "compute",
+        "cores",
         "cost",
         "dead",
         "deadline",
@@ -156,6 +157,7 @@ class SimThread:
         self.owed = 0.0
         self.prepaid = False  # the next send's cost is paid already
         self.compute = process.compute
+        self.cores = process.machine.cpu
         self.burst = 0
         self.finish = 0.0
         self.left_s = 0.0
@@ -233,11 +235,19 @@ class SimThread:
                 self.deadlines.set(self, deadline)
         return False
 
+    def wake_cost(self) -> float:
+        """What it takes to get going again; more on a core that has rested."""
+        cost = self.cost
+        rested_s = self.cores.rested_s() if cost.idle else 0.0
+        if not rested_s:
+            return cost.switch
+        return cost.switch + min(cost.idle, rested_s * cost.idle_rate)
+
     def rouse(self, value: Any) -> None:
         """End the wait with that result, after all that is due now. For use by running threads."""
         self.where = None
         self.deadline = INF
-        self.owed += self.cost.switch
+        self.owed += self.wake_cost()
         done = self.done
         done._value = value
         done.callbacks = self.ready
@@ -249,7 +259,7 @@ class SimThread:
         self.where = None
         self.deadline = INF
         self.done._value = value
-        self.owed += self.cost.switch
+        self.owed += self.wake_cost()
         self.step(self.done)
 
     def retry(self) -> None:
@@ -308,7 +318,7 @@ class SimThread:
         self.deadline = INF
         if deadline < INF:
             self.timeout_s = max(0.0, deadline - self.clock._now)
-        self.owed += self.cost.switch
+        self.owed += self.wake_cost()
         self.burst_done()
 
     def _on_alarm(self, event: Timer) -> None:

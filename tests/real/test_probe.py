@@ -43,6 +43,7 @@ ROUND = {
     "close_us": 9.0, "connect_us": 22.0, "poll_us": 1.5, "arm_us": 0.5, "signal_us": 4.0,
     "step_us": 0.5, "unblocked_us": 30.0, "timer_slack_us": 80.0, "echo_us": 20.0,
     "trip_us": 100.0,
+    "rested_us": 98.0, "burned_us": 90.0,
     "kept_us": 58.0, "kept_blocked": 1.0, "kept_requests": 1000.0, "kept_foreign": 0.0,
     "threaded_us": 52.0, "threaded_blocked": 1.6, "threaded_requests": 900.0,
     "threaded_foreign": 0.05,
