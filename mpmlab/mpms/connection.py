@@ -55,7 +55,7 @@ def read_request(
             data = yield k.recv(conn, RECV_BYTES, timeout_s)
             if data is None:
                 if wire.reading:  # half a request: 408, as httpd answers
-                    yield k.send(conn, wire.timed_out(), site.settings.timeout_s)
+                    yield from send_all(k, conn, wire.timed_out(), site.settings.timeout_s)
                 return None
             if not data:
                 session.eof = True
@@ -64,8 +64,8 @@ def read_request(
         elif found is CLOSED:
             return None
         elif isinstance(found, Reply):
-            sent = yield k.send(conn, found.data, site.settings.timeout_s)
-            if sent is None or found.close:
+            sent = yield from send_all(k, conn, found.data, site.settings.timeout_s)
+            if not sent or found.close:
                 return None
 
 
@@ -82,6 +82,18 @@ def answer(k: Kernel, request: Request, session: Session, site: Site, stopping: 
     data = session.wire.respond(status, body, keep)
     session.keep = session.wire.persistent
     return data
+
+
+def send_all(k: Kernel, conn: Conn, data: Any, stall_s: float) -> Steps[bool]:
+    """Write all of it; False if the peer is gone, or takes nothing for `stall_s`: Timeout limits a
+    stall, not the whole answer (server/core_filters.c polls for it at each full buffer)."""
+    while True:
+        sent = yield k.send(conn, data, stall_s)
+        if not sent:
+            return False
+        if sent >= len(data):
+            return True
+        data = data[sent:]
 
 
 def _demand(request: Request) -> tuple[int, Demand]:
@@ -111,9 +123,9 @@ def serve(
             break
         board.set(cell, BUSY_WRITE)
         data = yield from answer(k, request, session, site, bool(stopping()))
-        sent = yield k.send(conn, data, s.timeout_s)
+        sent = yield from send_all(k, conn, data, s.timeout_s)
         board.served[cell] += 1
-        if sent is None or sent < len(data):
+        if not sent:
             session.eof = True  # aborted: there is nobody to linger for
             break
         if not session.keep:

@@ -45,13 +45,12 @@ def child_main(k: Kernel, site: Site, slot: int) -> Steps[int]:
 
 
 class _Round:
-    """One pass of the listener: has it a worker in reserve, and were all busy (an httpd flag)."""
+    """One pass of the listener: were all workers busy in it (httpd's workers_were_busy)."""
 
-    __slots__ = ("busy", "reserved")
+    __slots__ = ("busy",)
 
     def __init__(self) -> None:
         self.busy = False
-        self.reserved = False
 
 
 def listener_thread(k: Kernel, child: EventChild) -> Steps[None]:
@@ -92,14 +91,16 @@ def _stop_listening(k: Kernel, child: EventChild) -> Steps[None]:
 
 
 def _reserve(k: Kernel, child: EventChild, this: _Round, block: bool) -> Steps[bool]:
-    """get_worker(): an idle worker for us, waiting for one if `block` (and not at the end)."""
-    if not this.reserved:
-        wait = block and not child.listener_may_exit
-        token = yield k.get(child.idle, None if wait else 0)
-        this.reserved = token == IDLE
-        if not this.reserved and not wait:
-            this.busy = True
-    return this.reserved
+    """get_worker(): an idle worker for us, waiting for one if `block`; the round was busy if that
+    was needed. At the end there is no waiting: what must not be lost goes to the queue all the
+    same, for a worker that is still busy (ap_queue_info_wait_for_idler: APR_EOF)."""
+    if not child.reserved:
+        child.reserved = (yield k.get(child.idle, 0)) == IDLE
+    if not child.reserved:
+        this.busy = True
+        if block and not child.listener_may_exit:
+            child.reserved = (yield k.get(child.idle, None)) == IDLE
+    return child.reserved or (block and child.listener_may_exit)
 
 
 def _take_new(k: Kernel, child: EventChild, this: _Round) -> Steps[None]:
@@ -111,8 +112,13 @@ def _take_new(k: Kernel, child: EventChild, this: _Round) -> Steps[None]:
     if this.busy or above:
         child.listening = False
         child.board.not_accepting[child.slot] = 1
+        if child.should_listen_again(k):  # a worker has offered itself in between
+            k.wake(child.poller)
         return  # one-shot: not armed again until _maintain() allows it
-    if (yield from _reserve(k, child, this, block=True)):
+    got = yield from _reserve(k, child, this, block=True)
+    if child.listener_may_exit:
+        return
+    if got:
         try:
             conn = yield k.accept(child.site.listener, 0)
         except ResourceShortage:
@@ -123,7 +129,7 @@ def _take_new(k: Kernel, child: EventChild, this: _Round) -> Steps[None]:
             conn.notes = EventSession(child.site.wire(child.site.limits))
             child.connections.add(conn)
             child.accepted += 1
-            this.reserved = False
+            child.reserved = False
             yield k.put(child.work, conn)
     k.arm(child.poller, child.site.listener)
 
@@ -139,7 +145,7 @@ def _take_parked(k: Kernel, child: EventChild, this: _Round, conn: Conn) -> Step
         return
     block = session.state is State.WRITE_COMPLETION
     if (yield from _reserve(k, child, this, block)):
-        this.reserved = False
+        child.reserved = False
         yield k.put(child.work, conn)
     elif shut_down(child, conn):
         yield from close(k, child, conn)
@@ -152,7 +158,7 @@ def _maintain(k: Kernel, child: EventChild, this: _Round) -> Steps[None]:
     if child.expiry.has_passed(k.now()) or (hurry and len(child.keepalive_q)):
         yield from _expire(k, child, hurry)
     if child.deferred and (yield from _reserve(k, child, this, block=False)):
-        this.reserved = False
+        child.reserved = False
         yield k.put(child.work, DRAIN)
     if not this.busy and child.should_listen_again(k):
         child.listening = True
@@ -195,7 +201,7 @@ def worker_thread(k: Kernel, child: EventChild, thread: int) -> Steps[None]:
         if not offered:
             yield k.put(child.idle, IDLE)
             offered = True
-            if child.should_listen_again(k):
+            if child.deferred or child.should_listen_again(k):
                 k.wake(child.poller)
         if child.dying and (yield from _ends_early(k, child)):
             break
@@ -204,7 +210,8 @@ def worker_thread(k: Kernel, child: EventChild, thread: int) -> Steps[None]:
             break
         offered = item == LOOK
         if item not in (LOOK, DRAIN):
-            child.board.accepted[cell] += item.notes.served == 0
+            fresh = item.notes.state is State.PROCESSING and not item.notes.served
+            child.board.accepted[cell] += fresh
             yield from process_socket(k, child, item, cell)
         while child.deferred and not child.workers_may_exit:
             offered = yield from _drain_one(k, child, cell, offered)
@@ -225,7 +232,7 @@ def _drain_one(k: Kernel, child: EventChild, cell: int, offered: bool) -> Steps[
 def _ends_early(k: Kernel, child: EventChild) -> Steps[bool]:
     """worker_thread_should_exit_early(): threads melt away as connections close."""
     yield k.lock(child.lock)
-    early = len(child.connections) < child.threads - child.threads_shut_down
+    early = len(child.connections) < child.started - child.threads_shut_down
     child.threads_shut_down += early
     k.unlock(child.lock)
     return early

@@ -16,7 +16,7 @@ from mpmlab.core.scoreboard import BUSY_KEEPALIVE, BUSY_READ, BUSY_WRITE, CLOSIN
 from mpmlab.core.spare import connections_above_limit
 from mpmlab.core.timeouts import NextExpiry, TimeoutQueue
 from mpmlab.kernel.interface import Conn, Kernel, Steps
-from mpmlab.mpms.connection import LINGER_READ_S, LINGER_S, Session, answer, read_request
+from mpmlab.mpms.connection import LINGER_READ_S, LINGER_S, Session, answer, read_request, send_all
 from mpmlab.mpms.site import Site
 from mpmlab.mpms.threaded import Child
 
@@ -37,14 +37,14 @@ class State(enum.Enum):
 class EventSession(Session):
     """A Session that can be put aside."""
 
-    __slots__ = ("linger_deadline", "pending", "short", "state")
+    __slots__ = ("lingers_since", "pending", "short", "state")
 
     def __init__(self, wire: Any) -> None:
         super().__init__(wire)
         self.state = State.PROCESSING
         self.pending: Any = None  # what is still to be written
         self.short = False  # linger 2 s instead of 30
-        self.linger_deadline = 0.0
+        self.lingers_since = 0.0
 
 
 class EventChild(Child):
@@ -63,6 +63,7 @@ class EventChild(Child):
         self.deferred: deque[Conn] = deque()
         self.listening = True
         self.accepted = 0
+        self.reserved = False  # the listener holds an idle worker's offer
         self.threads_shut_down = 0
         self.queues = (self.keepalive_q, self.write_q, self.linger_q, self.short_q)
         self.expiry = NextExpiry()
@@ -78,7 +79,7 @@ class EventChild(Child):
     def above_limit(self, k: Kernel) -> tuple[bool, bool]:
         """connections_above_limit(): too many for the idle workers; and whether none is idle."""
         return connections_above_limit(
-            k.size(self.idle),
+            k.size(self.idle) + self.reserved,
             len(self.connections),
             len(self.lingering),
             self.threads,
@@ -140,8 +141,7 @@ def _write(k: Kernel, child: EventChild, conn: Conn) -> Steps[bool]:
     data, session.pending = session.pending, None
     ahead = len(data) - settings.flush_max_threshold
     if ahead > 0:
-        sent = yield k.send(conn, data[:ahead], settings.timeout_s)
-        if sent is None or sent < ahead:
+        if not (yield from send_all(k, conn, data[:ahead], settings.timeout_s)):
             yield from close(k, child, conn)
             return False
         data = data[ahead:]
@@ -167,12 +167,13 @@ def linger(k: Kernel, child: EventChild, conn: Conn, cell: int) -> Steps[None]:
     if session.state is not State.LINGERING:
         k.close(conn, half=True)
         session.state = State.LINGERING
-        session.linger_deadline = k.now() + (LINGER_READ_S if session.short else LINGER_S)
+        session.lingers_since = k.now()
         child.lingering.add(conn)
     data: Any = True
     while data:
         data = yield k.recv(conn, LINGER_BYTES, 0)
-    if data is None and k.now() < session.linger_deadline:
+    limit_s = child.queue_of(session).timeout_s
+    if data is None and k.now() < session.lingers_since + limit_s:
         yield from _park(k, child, conn, State.LINGERING)
     else:
         yield from close(k, child, conn)
@@ -209,7 +210,8 @@ def _park(k: Kernel, child: EventChild, conn: Conn, state: State) -> Steps[None]
     session.state = state
     queue = child.queue_of(session)
     yield k.lock(child.lock)
-    queue.append(conn, k.now())
+    # A lingering close that is parked again keeps its time.
+    queue.append(conn, session.lingers_since if state is State.LINGERING else k.now())
     sooner = child.expiry.note(queue)
     k.arm(child.poller, conn, write=state is State.WRITE_COMPLETION)
     k.unlock(child.lock)

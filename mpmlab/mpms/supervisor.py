@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from mpmlab.core.scoreboard import Scoreboard
 from mpmlab.core.settings import Message, Settings
 from mpmlab.core.spare import Decision, Reclaim, RespawnRule, SpareState
-from mpmlab.kernel.interface import Dead, Kernel, Signal, Steps
+from mpmlab.kernel.interface import Dead, Kernel, KernelError, Signal, Steps
 from mpmlab.mpms.site import EXIT_CHILDFATAL, EXIT_CHILDSICK, EXIT_OK, Site
 
 #: The parent's heartbeat (server/mpm_common.c ap_wait_or_timeout).
@@ -68,6 +68,7 @@ class Parent:
     to_start: int = 0
     respawn: RespawnRule = field(default_factory=RespawnRule)
     restarted: bool = False
+    late: list[Signal] = field(default_factory=list)  # came while we were busy stopping children
 
 
 class Module(Protocol):
@@ -127,8 +128,9 @@ def _tend(k: Kernel, p: Parent, mpm: Module) -> Steps[Order]:
     """The main loop of one generation (prefork_run, server_main_loop): one pass a heartbeat in
     which nobody died; a stream of deaths postpones maintenance."""
     while True:
-        signals = k.take_signals()
+        signals = [*p.late, *k.take_signals()]
         if signals:
+            p.late.clear()
             return _order(signals)
         dead = yield k.wait(0)
         if dead is None:
@@ -136,10 +138,12 @@ def _tend(k: Kernel, p: Parent, mpm: Module) -> Steps[Order]:
             if k.signals():
                 continue
             p.respawn.quiet()
-        elif (yield from _bury(k, p, mpm, dead)):
-            return Order.ABORT
-        elif not (mpm.quick_respawn and _killed_once_more(k, p, mpm, dead)):
-            continue
+        else:
+            ours = dead.pid in p.children  # and not one whose slot was taken over
+            if (yield from _bury(k, p, mpm, dead)):
+                return Order.ABORT
+            if not (ours and mpm.quick_respawn and _killed_once_more(k, p, mpm, dead)):
+                continue
         if p.to_start:
             yield from start_children(k, p, mpm)
         elif dead is None and (yield from _maintain(k, p, mpm)):
@@ -147,7 +151,10 @@ def _tend(k: Kernel, p: Parent, mpm: Module) -> Steps[Order]:
 
 
 def _order(signals: Sequence[Signal]) -> Order:
-    """An ungraceful signal overrides a graceful one; a stop overrides a restart (mpm_unix.c)."""
+    """An ungraceful signal overrides a graceful one, a stop a restart (mpm_unix.c); so that a
+    restart together with a graceful stop is an ungraceful stop."""
+    if Signal.HUP in signals and Signal.WINCH in signals:
+        return Order.STOP
     for order in (Order.STOP, Order.RESTART, Order.GRACEFUL_STOP, Order.GRACEFUL):
         if order.value in signals:
             return order
@@ -171,17 +178,15 @@ def start_children(k: Kernel, p: Parent, mpm: Module) -> Steps[None]:
     board = p.site.board
     free = [slot for slot in range(mpm.slots(p.site.settings)) if not board.pid[slot]]
     for slot in free[:number]:
-        yield from make_child(k, p, mpm, slot)
+        if not (yield from make_child(k, p, mpm, slot)):
+            break
 
 
-def make_child(k: Kernel, p: Parent, mpm: Module, slot: int) -> Steps[None]:
-    """make_child(): fork into the slot. A failed fork costs the parent 10 s of rest."""
+def make_child(k: Kernel, p: Parent, mpm: Module, slot: int) -> Steps[bool]:
+    """make_child(): fork into the slot. A failed fork costs the parent 10 s of rest. In worker the
+    slot may be that of a quiescing process, which is taken over once the fork has succeeded."""
     board = p.site.board
-    old = board.pid[slot]
-    if old:  # worker: a slot whose old process is quiescing is taken over
-        k.log("debug", "AH00263", f"taking over scoreboard slot from {old} (quiescing)")
-        p.extra.add(old)
-        del p.children[old]
+    old, generation = board.pid[slot], board.generation_of[slot]
     board.quiescing[slot] = 0
     board.not_accepting[slot] = 0
     board.generation_of[slot] = p.site.generation
@@ -189,14 +194,22 @@ def make_child(k: Kernel, p: Parent, mpm: Module, slot: int) -> Steps[None]:
     pid = yield k.fork(mpm.child, p.site, slot)
     if pid is None:
         k.log("error", mpm.ids.fork_failed, "fork: unable to fork a new process")
-        board.clear_slot(slot)
+        if old:
+            board.quiescing[slot], board.generation_of[slot] = 1, generation
+        else:
+            board.clear_slot(slot)
         yield k.sleep(FORK_FAILURE_REST_S)
-        return
+        return False
+    if old:
+        k.log("debug", "AH00263", f"taking over scoreboard slot from {old} (quiescing)")
+        p.extra.add(old)
+        del p.children[old]
     board.pid[slot] = pid
     p.children[pid] = slot
     p.spare.active_daemons += 1
     p.spare.total_daemons += 1
     p.spare.watermark = max(p.spare.watermark, slot + 1)
+    return True
 
 
 def _bury(k: Kernel, p: Parent, mpm: Module, dead: Dead) -> Steps[bool]:
@@ -259,7 +272,11 @@ def forget(p: Parent, pid: int) -> None:
 def dummy_connection(k: Kernel, site: Site) -> Steps[None]:
     """A connection to ourselves, so that a child that waits in accept goes round its loop. It asks
     OPTIONS * and does not wait for the answer (server/mpm_unix.c dummy_connection)."""
-    conn = yield k.connect(site.listener, DUMMY_TIMEOUT_S)
+    try:
+        conn = yield k.connect(site.listener, DUMMY_TIMEOUT_S)
+    except KernelError as error:  # no descriptor, no port: say so, and let the children be
+        k.log("warn", "AH00056", f"connect to listener: {error}")
+        return
     if conn is None:
         return
     yield k.send(conn, site.dummy_request(), DUMMY_TIMEOUT_S)
@@ -355,5 +372,5 @@ def reclaim(k: Kernel, p: Parent, terminate: bool) -> Steps[None]:
                 k.kill(pid, Signal.TERM if action.kind == "term" else Signal.KILL)
         if action.kind == "give_up":
             return
-        k.take_signals()  # we are stopping already: a second TERM must not make us spin
+        p.late += k.take_signals()  # pending ones would end the sleep at once; a restart obeys them
         yield k.sleep(action.wait_s)

@@ -122,10 +122,11 @@ def start_threads(
             if tid is None:
                 child.started -= 1
                 board.set(cell, DEAD)
-                yield from _give_up(k, child)
+                yield from _give_up(k, child, listening=child.started > 0)
                 return
-            if child.started == 1:
-                yield k.thread(listener, child)
+            if child.started == 1 and (yield k.thread(listener, child)) is None:
+                yield from _give_up(k, child, listening=False)
+                return
         if waiting:
             yield k.sleep(START_REST_S)
     if not child.started:  # told to end before there was room for a single thread
@@ -134,12 +135,13 @@ def start_threads(
     yield k.put(child.done, "start")
 
 
-def _give_up(k: Kernel, child: Child) -> Steps[None]:
-    """No more threads to be had: end, and let the parent judge (CHILDSICK)."""
+def _give_up(k: Kernel, child: Child, listening: bool) -> Steps[None]:
+    """No more threads to be had: end, and let the parent judge (CHILDSICK). Without a listener
+    thread its part in the end is ours."""
     child.sick = True
-    if not child.started:
+    if not listening:
         yield k.put(child.done, "closed")
-        yield k.put(child.done, "listener")
+        yield from end_workers(k, child)
     yield k.put(child.done, "start")
     child.mode = GRACEFULLY
     child.listener_may_exit = True
@@ -186,7 +188,7 @@ def _join(k: Kernel, child: Child) -> Steps[None]:
         k.wake(child.poller)
     if not child.ended["closed"]:
         k.log("notice", "AH00276", "the listener thread didn't stop accepting")
-    while child.ended["worker"] < child.started:
+    while child.ended["worker"] < child.started or not child.ended["listener"]:
         yield from _collect(k, child, None)
 
 

@@ -328,16 +328,23 @@ def try_send(thread: SimKernel) -> bool:
         conn.transmit(data, size)
         done._value = size
         return True
-    if room:
-        conn.transmit(data[:room], room)
+    sent = 0
+    while room:  # without latency an eager reader takes each part at once, and makes room
+        conn.transmit(data[sent : sent + room], room)
+        sent += room
+        room = min(conn.space(), size - sent)
+    if sent == size:
+        thread.y = None
+        done._value = size
+        return True
     if thread.timeout_s == 0 or (thread.process.interrupted and not thread.is_main):
         thread.y = None
-        done._value = room
+        done._value = sent
         return True
     if conn.writer is not None:
         raise KernelError("two threads send on one connection")
-    thread.y = data[room:]
+    thread.y = data[sent:]
     conn.writer = thread
     thread.interruptible = not thread.is_main
-    thread.fallback = room
+    thread.fallback = sent
     return thread.block(conn)

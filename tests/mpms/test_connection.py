@@ -9,7 +9,7 @@ import pytest
 from mpmlab.core.count_wire import Blob, CountClient
 from mpmlab.core.demand import Demand
 from mpmlab.kernel.interface import Kernel, Listener, Signal, Steps
-from tests.mpms.lab import FREE, STUCK, Lab, Seen, ask, crowd
+from tests.mpms.lab import FREE, STUCK, Lab, Seen, ask, crowd, serial
 
 MPMS = pytest.mark.parametrize("mpm", ["prefork", "worker", "event"])
 
@@ -304,3 +304,111 @@ def test_children_killed_in_a_row_are_not_replaced_at_once(mpm: str) -> None:
     assert len(lab.logged("AH10393" if mpm == "worker" else "AH10392")) == 1
     lab.run(4.1)
     assert lab.children() == 3
+
+
+SMALL_BUFFERS = type(FREE)(
+    name="small buffers", costs=FREE.costs, cores=1000, send_buffer_bytes=8192
+)
+
+
+def steady_reader(
+    k: Kernel, listener: Listener, seen: Seen, size: int, pause_s: float
+) -> Steps[int]:
+    """Asks for `size` bytes and reads 8 kB of them after each pause."""
+    conn = yield k.connect(listener, 10)
+    wire = CountClient("lab")
+    yield k.send(conn, wire.request(Demand(response_bytes=size), 0, False), 10)
+    response = None
+    while response is None:
+        yield k.sleep(pause_s)
+        data = yield k.recv(conn, 8192, 3600)
+        if not data:
+            seen.note(k, "cut")
+            return 0
+        response = wire.feed(data)
+    seen.note(k, f"{response.body_bytes}")
+    k.close(conn)
+    return 0
+
+
+@MPMS
+def test_timeout_limits_a_stall_and_not_an_answer(mpm: str) -> None:
+    """A client that reads steadily gets everything, however much longer than Timeout it takes."""
+    lab = Lab(mpm, {"Timeout": 3}, platform=SMALL_BUFFERS)
+    lab.run(1)
+    seen = Seen()
+    lab.client(steady_reader, seen, 200_000, 0.3)
+    lab.run(60)
+    assert seen.whats() == ["200000"]
+
+
+@MPMS
+def test_an_eager_reader_behind_a_small_buffer(mpm: str) -> None:
+    """An answer larger than the send buffer, to a client that reads at once, is not held up."""
+    lab = Lab(mpm, {"Timeout": 3}, platform=SMALL_BUFFERS)
+    lab.run(1)
+    seen = Seen()
+    lab.client(ask, seen, (Demand(response_bytes=40_000),))
+    lab.run(2)
+    assert seen.whats() == ["connected", "200"]
+
+
+def test_event_finishes_a_half_written_answer_at_its_end() -> None:
+    """USR1 while an answer waits for room and all workers are busy: it goes on as soon as one is
+    free, and is complete."""
+    lab = Lab(
+        "event",
+        {"ThreadsPerChild": 2, "MaxRequestWorkers": 2, "ServerLimit": 2, "StartServers": 1,
+         "MinSpareThreads": 1},
+        platform=SMALL_BUFFERS,
+    )  # fmt: skip
+    lab.run(1)
+    seen = Seen()
+    lab.client(slow_reader, seen, 40_000, 4.0)
+    lab.run(2)
+    lab.client(crowd, 2, Demand(wait_us=6_000_000))
+    lab.run(3)
+    lab.signal(Signal.USR1)
+    lab.run(30)
+    assert seen.whats() == ["40000", "eof"]
+
+
+@pytest.mark.parametrize("second", [Signal.TERM, Signal.WINCH])
+def test_a_stop_during_a_restart_is_obeyed(second: Signal) -> None:
+    """HUP, and while its children are being stopped (event, a blocked reader: ten seconds) a stop:
+    the server ends."""
+    lab = Lab("event")
+    lab.run(1)
+    lab.client(half_then_wait, Seen(), 20)
+    lab.run(2)
+    lab.signal(Signal.HUP)
+    lab.run(5)
+    lab.signal(second)
+    lab.world.run(until_exit=lab.pid, until_s=60)
+    assert lab.world.exit_code(lab.pid) == 0
+
+
+def test_event_does_not_go_deaf_after_lost_races() -> None:
+    """Four processes of one thread compete for connections: all of them still accept at the end."""
+    lab = Lab(
+        "event",
+        {"ThreadsPerChild": 1, "MaxRequestWorkers": 4, "ServerLimit": 4, "StartServers": 4,
+         "MinSpareThreads": 1, "MaxSpareThreads": 4},
+    )  # fmt: skip
+    lab.run(1)
+    for _ in range(40):
+        lab.client(serial, 5, Seen())
+    lab.run(20)
+    assert not any(lab.board.not_accepting)
+    assert sum(lab.board.served) == 200
+
+
+@MPMS
+def test_connections_are_counted_once(mpm: str) -> None:
+    """Five connections of garbage are five accepted ones."""
+    lab = Lab(mpm)
+    lab.run(1)
+    for _ in range(5):
+        lab.client(garbage, Seen())
+    lab.run(40)
+    assert sum(lab.board.accepted) == 5
