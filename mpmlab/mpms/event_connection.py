@@ -37,14 +37,14 @@ class State(enum.Enum):
 class EventSession(Session):
     """A Session that can be put aside."""
 
-    __slots__ = ("lingers_since", "pending", "short", "state")
+    __slots__ = ("lingers_since_s", "pending", "short", "state")
 
     def __init__(self, wire: Any) -> None:
         super().__init__(wire)
         self.state = State.PROCESSING
         self.pending: Any = None  # what is still to be written
         self.short = False  # linger 2 s instead of 30
-        self.lingers_since = 0.0
+        self.lingers_since_s = 0.0
 
 
 class EventChild(Child):
@@ -167,13 +167,13 @@ def linger(k: Kernel, child: EventChild, conn: Conn, cell: int) -> Steps[None]:
     if session.state is not State.LINGERING:
         k.close(conn, half=True)
         session.state = State.LINGERING
-        session.lingers_since = k.now()
+        session.lingers_since_s = k.now()
         child.lingering.add(conn)
     data: Any = True
     while data:
         data = yield k.recv(conn, LINGER_BYTES, 0)
     limit_s = child.queue_of(session).timeout_s
-    if data is None and k.now() < session.lingers_since + limit_s:
+    if data is None and k.now() < session.lingers_since_s + limit_s:
         yield from _park(k, child, conn, State.LINGERING)
     else:
         yield from close(k, child, conn)
@@ -211,7 +211,7 @@ def _park(k: Kernel, child: EventChild, conn: Conn, state: State) -> Steps[None]
     queue = child.queue_of(session)
     yield k.lock(child.lock)
     # A lingering close that is parked again keeps its time.
-    queue.append(conn, session.lingers_since if state is State.LINGERING else k.now())
+    queue.append(conn, session.lingers_since_s if state is State.LINGERING else k.now())
     sooner = child.expiry.note(queue)
     k.arm(child.poller, conn, write=state is State.WRITE_COMPLETION)
     k.unlock(child.lock)

@@ -108,7 +108,7 @@ _RESIDUAL: Final = {
     "switch_us": "keep-alive request of 6 connections on one core, mean of 6 processes and of 6 "
     "threads, less one that never waits",
     "idle_us": "keep-alive request after 3 ms of rest, less one of 6 processes on a busy core",
-    "cold_us": "keep-alive request that burns 1 ms, less that, and less one of 6 processes",
+    "cold_us": "keep-alive request of 6 processes that burns 1 ms, less one that does not",
     "request_us": "keep-alive request that never waits, less its operations",
     "connection_us": "connection with one request at a prefork's limit, less its operations",
 }

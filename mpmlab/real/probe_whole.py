@@ -36,10 +36,10 @@ CHILDREN: Final = 6
 RESPONSE_BYTES: Final = 1024
 #: Requests of a child before it counts: the first ones pay for copying the parent's pages.
 WARM_UP: Final = 25
-#: Requests that count of the slices with one user, who lets the core rest or compute in between:
-#: long enough that longer makes no difference.
+#: Requests that count of the slice with one user, who lets the core rest in between.
 SINGLE: Final = 40
 REST_S: Final = 0.003
+#: What the requests of another slice compute: long enough that the caches are others' afterwards.
 BURN_US: Final = 1000
 #: Round trips of one latency slice.
 PINGS: Final = 300
@@ -297,28 +297,31 @@ def move_to(core: int | None) -> None:
 
 
 def closed_loop(
-    k: Kernel, port: int, _file: int, core: int | None, users: int, seconds: float, keep_alive: bool
+    k: Kernel,
+    port: int,
+    _file: int,
+    core: int | None,
+    users: int,
+    seconds: float,
+    keep_alive: bool,
+    cpu_us: int = 0,
 ) -> Steps[int]:
     """run_users() as the process of a slice's client."""
     yield k.sleep(0)
     move_to(core)
-    run_users(port, users, seconds, keep_alive)
+    run_users(port, users, seconds, keep_alive, cpu_us)
     return 0
 
 
-def single(
-    k: Kernel, port: int, _file: int, core: int | None, rest_s: float, burn_us: int
-) -> Steps[int]:
-    """One user who rests between requests, so that each wakes an idle core; or whose requests make
-    the core compute something else."""
+def single(k: Kernel, port: int, _file: int, core: int | None) -> Steps[int]:
+    """One user who rests between requests, so that each wakes an idle core."""
     yield k.sleep(0)
     move_to(core)
-    request = request_bytes(keep_alive=True, cpu_us=burn_us)
+    request = request_bytes(keep_alive=True)
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(WARM_UP + SINGLE):
-            if rest_s:
-                time.sleep(rest_s)
+            time.sleep(REST_S)
             sock.send(request)
             size = 0
             while size < RESPONSE_BYTES:
@@ -326,11 +329,11 @@ def single(
     return 0
 
 
-def run_users(port: int, users: int, seconds: float, keep_alive: bool) -> int:
-    """`users` without think time for that long, and until there are 2 * WARM_UP answers for each;
-    then all connections are closed. -> answers. One poll() over plain sockets: a client that must
-    be faster than the server."""
-    request = request_bytes(keep_alive)
+def run_users(port: int, users: int, seconds: float, keep_alive: bool, cpu_us: int = 0) -> int:
+    """`users` without think time, whose requests compute `cpu_us`, for that long, and until there
+    are 2 * WARM_UP answers for each; then all connections are closed. -> answers. One poll() over
+    plain sockets: a client that must be faster than the server."""
+    request = request_bytes(keep_alive, cpu_us)
     poll = select.poll()
     open_: dict[int, list[Any]] = {}  # descriptor -> [socket, bytes of the answer so far]
     answers = 0

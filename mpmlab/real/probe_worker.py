@@ -23,7 +23,6 @@ from mpmlab.real.probe_whole import (
     BURN_US,
     CHILDREN,
     RESPONSE_BYTES,
-    REST_S,
     Whole,
     child,
     closed_loop,
@@ -85,8 +84,8 @@ def one_round(bench: Bench, slice_s: float, client_core: int | None) -> dict[str
     after = speed_us()
     threaded = slice_of(k, 1, threads, closed_loop, client_core, CHILDREN, slice_s, True)
     later = speed_us()
-    rested = slice_of(k, 1, child, single, client_core, REST_S, 0)
-    burned = slice_of(k, 1, child, single, client_core, 0.0, BURN_US)
+    rested = slice_of(k, 1, child, single, client_core)
+    burned = slice_of(k, CHILDREN, child, closed_loop, client_core, CHILDREN, 0.0, True, BURN_US)
     echoed = slice_of(k, 1, echo, ping, client_core)
     found |= _named("kept", kept) | _named("closed", closed) | _named("threaded", threaded)
     found |= {

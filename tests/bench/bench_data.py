@@ -51,7 +51,7 @@ def make_samples(busy: Sequence[int], workers: int = 10, every_s: float = 1.0) -
     counts[:, BUSY_WRITE] = busy
     counts[:, READY] = workers - np.array(busy, dtype=np.int64)
     return Samples(
-        time_s=np.arange(len(busy)) * every_s,
+        time_s=np.arange(len(busy), dtype=np.float64) * every_s,
         counts=counts,
         busy=counts[:, BUSY_WRITE].copy(),
         idle=counts[:, READY].copy(),
