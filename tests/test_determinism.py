@@ -18,8 +18,8 @@ MPMS = ("prefork", "worker", "event")
 #: simulation's behaviour does; print new ones with: pytest tests/test_determinism.py -k pinned
 PINNED: dict[str, tuple[str, str]] = {
     "prefork": ("07c7fd36bf9aed58", "c3f9bfd39ff535b2"),
-    "worker": ("552ed841408d301a", "bf80fe4dc1031751"),
-    "event": ("f168335dc2d13502", "c474e74339d75d38"),
+    "worker": ("403b83836e852fa1", "072df42b05015741"),
+    "event": ("3622299ada0b60c6", "822d039a93d17f6f"),
 }
 
 

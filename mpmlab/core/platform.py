@@ -19,7 +19,8 @@ class Costs:
     child_start_us: float = 0.0  # the child's share, before its first step
     thread_us: float = 1.0
     exit_us: float = 1.0  # parent: reaping one child
-    switch_us: float = 1.0  # a blocked thread gets going again
+    switch_us: float = 1.0  # a blocked process gets going again: its main thread
+    thread_switch_us: float = 1.0  # another thread of a process does
     # What a core that did something else for long enough (3 ms of rest, 1 ms of the application)
     # takes to be warm again; proportionally less for less.
     idle_us: float = 0.0  # more, for a thread that wakes on a core that rested

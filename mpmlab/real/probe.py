@@ -105,8 +105,8 @@ _DIRECT: Final = {
     "step_us": "a driven step through two delegations, one look at a flag, two notes on the board",
 }  # fmt: skip
 _RESIDUAL: Final = {
-    "switch_us": "keep-alive request of 6 connections on one core, mean of 6 processes and of 6 "
-    "threads, less one that never waits",
+    "switch_us": "keep-alive request of 6 processes on one core, less one that never waits",
+    "thread_switch_us": "keep-alive request of 6 threads on one core, less one that never waits",
     "idle_us": "keep-alive request after 3 ms of rest, less one of 6 processes on a busy core",
     "cold_us": "keep-alive request of 6 processes that burns 1 ms, less one that does not",
     "request_us": "keep-alive request that never waits, less its operations",
@@ -233,10 +233,9 @@ def _costs(m: Mapping[str, float], facts: Mapping[str, Any]) -> dict[str, float]
         recv + request_kb * costs["recv_per_kb_us"]
         + costs["send_us"] + step + response_kb * costs["send_per_kb_us"]
     )  # fmt: skip
-    # A request of a busy server waits once: for its own bytes. The platform has one price for the
-    # switch of a process and of a thread, so each is wrong by half their difference.
-    waiting = (m["kept_us"] + m["threaded_us"]) / 2
-    costs["switch_us"] = max(waiting - m["unblocked_us"], LEAST_US)
+    # A request of a busy server waits once: for its own bytes.
+    costs["switch_us"] = max(m["kept_us"] - m["unblocked_us"], LEAST_US)
+    costs["thread_switch_us"] = max(m["threaded_us"] - m["unblocked_us"], LEAST_US)
     costs["idle_us"] = max(m["rested_us"] - m["kept_us"], 0.0)
     costs["cold_us"] = max(m["burned_us"] - m["kept_us"], 0.0)
     costs["request_us"] = max(m["unblocked_us"] - exchange - step, LEAST_US)

@@ -53,6 +53,7 @@ class CostTable:
         "step",
         "switch",
         "thread",
+        "thread_switch",
         "timer_slack",
     )  # fmt: skip
 
@@ -76,6 +77,7 @@ class CostTable:
         self.child_start = costs.child_start_us * US
         self.reap = costs.exit_us * US
         self.switch = costs.switch_us * US
+        self.thread_switch = costs.thread_switch_us * US
         self.idle_rate = costs.idle_us * US / RESTED_S
         self.idle = costs.idle_us * US
         self.cold = costs.cold_us * US

@@ -37,7 +37,7 @@ class Machine:
         """The interpreter lock of a new process, where the platform's interpreter has one."""
         if not self.platform.gil:
             return None
-        return Gil(self.cpu, self.platform.gil_switch_interval_us * US, self.cost.switch)
+        return Gil(self.cpu, self.platform.gil_switch_interval_us * US, self.cost.thread_switch)
 
     def memory_kib(self) -> float:
         """What the platform says that the live processes, threads and connections take."""

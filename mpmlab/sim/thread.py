@@ -238,10 +238,9 @@ class SimThread:
     def wake_cost(self) -> float:
         """What it takes to get going again; more on a core that has rested."""
         cost = self.cost
+        switch = cost.switch if self.is_main else cost.thread_switch
         rested_s = self.cores.rested_s() if cost.idle else 0.0
-        if not rested_s:
-            return cost.switch
-        return cost.switch + min(cost.idle, rested_s * cost.idle_rate)
+        return switch + min(cost.idle, rested_s * cost.idle_rate) if rested_s else switch
 
     def rouse(self, value: Any) -> None:
         """End the wait with that result, after all that is due now. For use by running threads."""

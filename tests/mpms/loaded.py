@@ -25,6 +25,7 @@ PYTHONLIKE = Platform(
         put_us=2, get_us=2, accept_us=20, connection_us=60, recv_us=5, recv_per_kb_us=0.2,
         send_us=12, send_per_kb_us=0.3, close_us=8, connect_us=30, poll_us=5, arm_us=2,
         signal_us=5, step_us=0.5, request_us=120, idle_us=100, cold_us=80,
+        thread_switch_us=4,
     ),
     gil=True,
     unserialized_accept=False,

@@ -84,7 +84,10 @@ def test_carrying_changes_no_total() -> None:
     still owe at the end."""
     used = []
     for carry_s in (0.0, DEBT_CARRY_S):
-        world = World(platform(get_us=1.7, put_us=0.9, switch_us=0.4), debt_carry_s=carry_s)
+        world = World(
+            platform(get_us=1.7, put_us=0.9, switch_us=0.4, thread_switch_us=0.4),
+            debt_carry_s=carry_s,
+        )
 
         def main(k: Kernel) -> Steps[int]:
             queue = k.queue()
@@ -104,7 +107,7 @@ def test_work_is_one_burst_and_pays_for_its_send() -> None:
     """request + application + send + bytes, in one burst; then the wait with the timer's slack;
     then the send is free."""
     p = replace(
-        platform(request_us=10, send_us=20, send_per_kb_us=5, switch_us=3),
+        platform(request_us=10, send_us=20, send_per_kb_us=5, switch_us=3, thread_switch_us=3),
         timer_slack_us=50,
     )
     world = World(p)
@@ -221,3 +224,38 @@ def test_the_clients_machine_has_its_own_cores_and_costs() -> None:
     world.run()
     assert world.now == pytest.approx(1.0, abs=1e-4)
     assert world.cpu_seconds("client") == pytest.approx(2 * world.cpu_seconds("server"))
+
+
+def test_a_core_that_rested_costs_more_to_wake() -> None:
+    """idle_us is owed in full after three milliseconds of rest, in proportion after less, and not
+    at all on a core that computes."""
+
+    def rested(k: Kernel, rest_s: float) -> Steps[float]:
+        queue = k.queue()
+        yield k.sleep(rest_s)
+        woken_s = k.now()
+        yield k.work(Demand())
+        yield k.put(queue, "x")
+        return k.now() - woken_s
+
+    def cost_us(rest_s: float, idle_us: float = 0.0) -> float:
+        spent_s = run_function(rested, rest_s, platform=platform(idle_us=idle_us))
+        return float(spent_s / US)
+
+    base = cost_us(1.0)
+    assert cost_us(1.0, idle_us=90) - base == pytest.approx(90)
+    assert cost_us(0.001, idle_us=90) - base == pytest.approx(30)
+
+
+def test_a_demand_leaves_the_core_cold() -> None:
+    """cold_us is charged in full for a demand of a millisecond, in proportion for less."""
+
+    def works(k: Kernel, cpu_us: int) -> Steps[float]:
+        yield k.work(Demand(cpu_us=cpu_us))
+        return k.now()
+
+    def time_us(cpu_us: int, cold_us: float) -> float:
+        return float(run_function(works, cpu_us, platform=platform(cold_us=cold_us)) / US)
+
+    assert time_us(2000, 80) - time_us(2000, 0) == pytest.approx(80)
+    assert time_us(500, 80) - time_us(500, 0) == pytest.approx(40)
