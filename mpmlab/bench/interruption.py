@@ -15,10 +15,6 @@ from typing import Final
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-class RunInterruptedError(Exception):
-    """The user asked to stop; the text says how ("interrupted by SIGINT")."""
-
-
 class Interruption:
     """Whether the user asked to stop.
 
@@ -56,11 +52,6 @@ class Interruption:
             yield
         finally:
             self._polite, self._patience = outer
-
-    def check(self) -> None:
-        """Raise RunInterruptedError if the user asked to stop."""
-        if self.reason:
-            raise RunInterruptedError(self.reason)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         again = bool(self.reason)

@@ -96,9 +96,3 @@ class SampleLog:
             idle=rows[:, STATUSES + 1],
             processes=rows[:, STATUSES + 2],
         )
-
-    def release(self) -> None:
-        """Let go of the board's memory (shared memory cannot be closed while views exist)."""
-        empty = np.empty(0, dtype=np.uint8)
-        self._status, self._board = empty, Scoreboard(1, 1)
-        self._pid = self._quiescing = self._generation_of = np.empty(0, dtype=np.int32)

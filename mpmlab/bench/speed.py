@@ -38,9 +38,9 @@ class Speed:
 
     @property
     def ratio(self) -> float:
-        """Slowest against fastest state seen: 1 is a steady machine."""
-        states = (self.before_us, self.fast_us, self.slow_us, self.after_us)
-        return max(states) / min(states)
+        """Slow against fast state during the run: 1 is a steady machine. What it was before and
+        after does not count: starting and stopping processes is not the run."""
+        return self.slow_us / self.fast_us
 
     @property
     def disturbed(self) -> bool:
