@@ -70,6 +70,7 @@ def probe_us(core: int | None = None) -> float:
 def glance_us(core: int | None = None) -> float:
     """One short reading, so cheap that a run can bear it."""
     with _on_core(core):
+        _loop_us(_QUICK_TURNS)  # a core that rested is cold, which is not the machine's speed
         return _loop_us(_QUICK_TURNS) * TURNS / _QUICK_TURNS
 
 
