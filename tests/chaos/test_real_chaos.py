@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.mpms.real_lab import RealLab, running, until
@@ -77,22 +78,13 @@ def kill_one(lab: RealLab, rng: random.Random) -> None:
     """Kill a random child, and wait until the parent has noticed."""
     until(lambda: any(lab.board.pid), "there is a child")
     slot, pid = rng.choice([(slot, pid) for slot, pid in enumerate(lab.board.pid) if pid])
-    psutil_kill(pid)
+    psutil.Process(pid).kill()
     until(lambda: lab.board.pid[slot] != pid, f"child {pid} is reaped")
     time.sleep(rng.random() * 0.2)  # the fault's own timing, not a synchronisation
 
 
-def psutil_kill(pid: int) -> None:
-    """SIGKILL to a process of the server."""
-    import psutil
-
-    psutil.Process(pid).kill()
-
-
 def healed(lab: RealLab) -> bool:
     """Every slot with a pid is alive, nobody is busy, and somebody is idle."""
-    import psutil
-
     live = [pid for pid in lab.board.pid if pid]
     return (
         bool(live)

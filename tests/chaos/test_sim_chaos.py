@@ -36,6 +36,9 @@ THREADED: dict[str, object] = {
     "ServerLimit": 20,
 }
 DIRECTIVES = {"prefork": PREFORK, "worker": THREADED, "event": THREADED}
+#: Connections that one child can hold: event's limit is (AsyncRequestWorkerFactor + 1) times its
+#: threads.
+MOST_HELD = {"prefork": 1, "worker": 4, "event": 12}
 #: What a death may cost a client: the connection that the dead child held.
 ALLOWED = (
     Outcome.OK,
@@ -82,8 +85,7 @@ class Chaos:
         if odd:
             found.append(f"clients saw {odd}")
         lost = int((records.error != Outcome.OK).sum())
-        held = len(self.killer.kills) * lab.settings.threads_per_child * 3
-        if lost > held:
+        if lost > len(self.killer.kills) * MOST_HELD[lab.mpm]:
             found.append(f"{lost} requests lost by {len(self.killer.kills)} deaths")
         return found + self._pool()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from mpmlab.core.count_wire import Blob, CountClient
 from mpmlab.core.demand import Demand
 from mpmlab.kernel.interface import Kernel, Listener, Signal, Steps
 from tests.mpms.lab import FREE, STUCK, Lab, Seen, ask, crowd, serial
+
+#: A peer that does not read stops the server after 8 kB.
+SMALL_BUFFERS = replace(FREE, name="small buffers", send_buffer_bytes=8192)
 
 MPMS = pytest.mark.parametrize("mpm", ["prefork", "worker", "event"])
 
@@ -152,10 +156,7 @@ def test_garbage_is_answered_and_forgotten(mpm: str) -> None:
 def test_a_slow_reader_holds_a_worker_or_not(mpm: str, letter: str) -> None:
     """While a client does not read the last 40 kB, prefork and worker spend a worker on it, event
     none: that is write completion. All get their bytes in the end."""
-    platform = type(FREE)(
-        name="small buffers", costs=FREE.costs, cores=1000, send_buffer_bytes=8192
-    )
-    lab = Lab(mpm, {"KeepAliveTimeout": 1}, platform=platform)
+    lab = Lab(mpm, {"KeepAliveTimeout": 1}, platform=SMALL_BUFFERS)
     lab.run(1)
     seen = Seen()
     lab.client(slow_reader, seen, 40_000, 10.0)
@@ -168,10 +169,7 @@ def test_a_slow_reader_holds_a_worker_or_not(mpm: str, letter: str) -> None:
 def test_event_is_blocked_by_a_large_body_in_memory() -> None:
     """FlushMaxThreshold: a body that is no file holds event's worker until less than 64 kB are
     left, as observed in httpd's default configuration."""
-    platform = type(FREE)(
-        name="small buffers", costs=FREE.costs, cores=1000, send_buffer_bytes=8192
-    )
-    lab = Lab("event", {}, platform=platform)
+    lab = Lab("event", {}, platform=SMALL_BUFFERS)
     lab.run(1)
     lab.client(slow_reader, Seen(), 300_000, 10.0)
     lab.run(8)
@@ -181,10 +179,7 @@ def test_event_is_blocked_by_a_large_body_in_memory() -> None:
 @MPMS
 def test_write_timeout_ends_the_connection(mpm: str) -> None:
     """A client that never reads is dropped after Timeout."""
-    platform = type(FREE)(
-        name="small buffers", costs=FREE.costs, cores=1000, send_buffer_bytes=8192
-    )
-    lab = Lab(mpm, {"Timeout": 3}, platform=platform)
+    lab = Lab(mpm, {"Timeout": 3}, platform=SMALL_BUFFERS)
     lab.run(1)
     lab.client(slow_reader, Seen(), 40_000, 3600.0)
     lab.run(3.5)
@@ -304,11 +299,6 @@ def test_children_killed_in_a_row_are_not_replaced_at_once(mpm: str) -> None:
     assert len(lab.logged("AH10393" if mpm == "worker" else "AH10392")) == 1
     lab.run(4.1)
     assert lab.children() == 3
-
-
-SMALL_BUFFERS = type(FREE)(
-    name="small buffers", costs=FREE.costs, cores=1000, send_buffer_bytes=8192
-)
 
 
 def steady_reader(
