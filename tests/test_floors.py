@@ -29,8 +29,11 @@ FLOORS = {
     "mpmlab.bench": 4,
     "mpmlab.plan": 5,
     "mpmlab.report": 5,
-    "mpmlab.cli": 6,
-    "mpmlab.__main__": 7,
+    "mpmlab.cli_bench": 6,
+    "mpmlab.cli_compare": 6,
+    "mpmlab.cli_export": 6,
+    "mpmlab.cli": 7,
+    "mpmlab.__main__": 8,
 }
 
 #: Neighbours of one floor that may be imported: (importer, imported) -> why.

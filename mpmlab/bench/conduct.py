@@ -13,17 +13,26 @@ from pathlib import Path
 from typing import Final
 
 from mpmlab.bench.experiment import Experiment
+from mpmlab.bench.judge import judged
 from mpmlab.bench.prepare import Bench, experiment_of
 from mpmlab.bench.real import plan_path, run_real
 from mpmlab.bench.results import Results, new_folder, save_results
 from mpmlab.bench.run import Run
 from mpmlab.bench.sim import run_sim
+from mpmlab.bench.slo import all_met
 from mpmlab.bench.task import Task, Watch
 from mpmlab.core.platform import Platform
 from mpmlab.real.probe import at_speed
 
 #: Who draws the pictures of an experiment (report/, which this floor may not know).
 Draw = Callable[[Path, Experiment, dict[str, Run]], object]
+
+#: Exit codes of commands that measure.
+EXIT_MISSED: Final = 1
+EXIT_INPUT: Final = 2
+EXIT_INVALID: Final = 3
+EXIT_FAILED: Final = 4
+EXIT_INTERRUPTED: Final = 130
 
 _DOING: Final = {"real": "{mpm}: real run", "sim": "{mpm}: simulation"}
 
@@ -35,23 +44,29 @@ def conduct(
     watch: Watch,
     phase: Callable[[str], None],
     out: Path,
+    repetition: int = 1,
 ) -> tuple[Path, Results]:
     """Run the task on each engine in turn, in a new folder below `out`; `phase` is told what
-    begins. If an engine cannot run at all, the folder is removed again."""
-    experiment = experiment_of(bench, task, describe_platform(platform))
+    begins. If an engine cannot run at all, the folder is removed again. A simulation is run in the
+    first repetition only: further ones would be the same to the last bit."""
+    experiment = experiment_of(bench, task, describe_platform(platform), repetition)
     folder = new_folder(out, experiment)
+    engines = [name for name in bench.engines if repetition == 1 or name != "sim"]
     try:
         task.plan.save(plan_path(folder))
-        return folder, Results(
-            experiment, _run_engines(bench, task, platform, watch, phase, folder)
-        )
+        runs = _run_engines(engines, task, platform, watch, phase, folder)
+        judged_runs = {
+            name: judged(run, task, bench.strictness, bench.quantiles())
+            for name, run in runs.items()
+        }
+        return folder, Results(experiment, judged_runs, task.plan)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
 def _run_engines(
-    bench: Bench,
+    engines: Sequence[str],
     task: Task,
     platform: Platform,
     watch: Watch,
@@ -59,7 +74,7 @@ def _run_engines(
     folder: Path,
 ) -> dict[str, Run]:
     runs: dict[str, Run] = {}
-    for engine in bench.engines:
+    for engine in engines:
         phase(_DOING[engine].format(mpm=task.mpm))
         if engine == "real":
             runs[engine] = run_real(task, platform, watch, folder)
@@ -93,10 +108,27 @@ def describe_platform(platform: Platform) -> str:
     return f"{platform.name} ({digest})"
 
 
-def exit_code(done: Sequence[Results], valid: bool, interrupted: bool) -> int:
-    """130 interrupted by the user, 1 a process died, 3 measured but invalid, 0 all well."""
+def turns(tasks: Sequence[Task], repetitions: int) -> list[tuple[int, Task]]:
+    """Which task is run when: every other repetition backwards (ABBA), so that a machine that gets
+    slower meanwhile is not held against the last one."""
+    return [
+        (repetition, task)
+        for repetition in range(1, repetitions + 1)
+        for task in (tasks if repetition % 2 else tasks[::-1])
+    ]
+
+
+def exit_code(done: Sequence[Results], interrupted: bool) -> int:
+    """130 interrupted by the user, 4 an engine failed, 3 measured but invalid, 1 an objective was
+    missed, 0 all well. An objective that cannot be decided counts as missed."""
+    runs = [run for results in done for run in results.runs.values()]
     if interrupted:
-        return 130
-    if any(run.faults for results in done for run in results.runs.values()):
-        return 1
-    return 0 if valid else 3
+        return EXIT_INTERRUPTED
+    if any(run.faults for run in runs):
+        return EXIT_FAILED
+    if not all(run.valid for run in runs):
+        return EXIT_INVALID
+    met = all(
+        all_met(judgements) for results in done for judgements in results.judgements().values()
+    )
+    return 0 if met else EXIT_MISSED

@@ -27,6 +27,15 @@ class Experiment:
     warmup_s: float
     #: How long a client waits for an answer.
     timeout_s: float
+    #: Load processes that shared the plan in the real world, and how its clients' links were made.
+    clients: int
+    network: str
+    #: How much is asked of a run (gates_verdict.Strictness), and the objectives, as written.
+    strictness: str
+    slo: str
+    #: Which repetition this is, from 1, and of how many.
+    repetition: int
+    repetitions: int
     #: Directives as given (scenario first, then the command line), and as they took effect.
     directives_given: tuple[tuple[str, str], ...]
     directives_effective: tuple[tuple[str, str], ...]

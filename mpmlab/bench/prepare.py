@@ -6,16 +6,19 @@ No engine is started here and nothing is printed.
 
 from __future__ import annotations
 
+import math
 import platform
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from mpmlab import __version__
 from mpmlab.bench.experiment import Experiment
+from mpmlab.bench.gates import Strictness
+from mpmlab.bench.slo import Objective, parse
 from mpmlab.bench.task import Task
 from mpmlab.core.directives import effective
 from mpmlab.core.settings import Message
@@ -23,10 +26,15 @@ from mpmlab.mpms.catalog import CATALOG, default_mpm
 from mpmlab.real.machine import fingerprint
 from mpmlab.workload.compile import compile_plan
 from mpmlab.workload.plan import Plan
+from mpmlab.workload.scale import scaled
 from mpmlab.workload.scenario import Scenario, load_scenario
 
 ENGINES: Final = ("real", "sim")
 DEFAULT_SCENARIO: Final = "default"
+#: The percentiles that a run is asked for when no objective names one.
+DEFAULT_QUANTILES: Final = (0.99,)
+#: Repetitions of what is to be published (measurement rules, G23).
+PUBLISH_REPETITIONS: Final = 10
 _DEPENDENCIES: Final = ("simpy", "h11", "numpy")
 
 
@@ -43,32 +51,87 @@ class Bench:
     plan: Plan
     tasks: tuple[Task, ...]
     engines: tuple[str, ...]
+    strictness: Strictness
+    objectives: tuple[Objective, ...]
+    repetitions: int
+
+    def at_rate(self, rate_per_s: float) -> Bench:
+        """The same with the measured clients at that rate. Raises ScenarioError."""
+        offered = self.plan.offered_rate
+        factor = rate_per_s / offered if offered else math.inf
+        scenario = scaled(self.scenario, factor)
+        plan = compile_plan(scenario, self.plan.seed, self.plan.duration_us / 1e6)
+        tasks = tuple(replace(task, plan=plan) for task in self.tasks)
+        return replace(self, scenario=scenario, plan=plan, tasks=tasks)
+
+    def with_engine(self, engine: str) -> Bench:
+        """The same on one engine only."""
+        return replace(self, engines=(engine,))
+
+    def quantiles(self) -> tuple[float, ...]:
+        """The percentiles that are asked of a run: the objectives', or p99."""
+        asked = (objective.quantile for objective in self.objectives)
+        return tuple(dict.fromkeys(p for p in asked if p is not None)) or DEFAULT_QUANTILES
 
 
-def prepare(
-    mpms: str | None,
-    scenario: str,
-    duration_s: float | None,
-    seed: int,
-    sets: Sequence[str],
-    engines: str,
-    timeout_s: float,
-) -> Bench:
-    """Read and check it all. Raises RequestError, DirectiveError, WorkloadError or OSError."""
-    names = chosen_mpms(mpms)
-    chosen_engines = tuple(_listed(engines, ENGINES, "engine"))
-    read = load_scenario(scenario)
-    pairs = tuple(_pair(text) for text in sets)
-    plan = compile_plan(read, seed, duration_s)
+@dataclass(frozen=True)
+class Asked:
+    """What the user typed, not yet checked."""
+
+    mpms: str | None
+    scenario: str
+    duration_s: float | None
+    seed: int
+    sets: Sequence[str]
+    engines: str
+    timeout_s: float
+    rate_per_s: float | None = None
+    clients: int = 1
+    network: str = "pacing"
+    slo: str | None = None
+    repetitions: int | None = None
+    publish: bool = False
+
+
+def prepare(asked: Asked) -> Bench:
+    """Read and check it all. Raises RequestError, DirectiveError, SloError, WorkloadError or
+    OSError."""
+    names = chosen_mpms(asked.mpms)
+    read = load_scenario(asked.scenario)
+    pairs = tuple(_pair(text) for text in asked.sets)
+    plan = compile_plan(read, asked.seed, asked.duration_s)
     tasks = []
     for name in names:
         given = (*((line.name, line.text) for line in read.directives), *pairs)
         # Twice: first the file's alone, so that an error in it names the file.
         if read.directives:
             effective(name, given[: len(read.directives)], str(read.path))
-        tasks.append(Task(name, given, effective(name, given, "--set"), plan, timeout_s))
-    text = read.path.read_text(encoding="utf-8")
-    return Bench(read, text, plan, tuple(tasks), chosen_engines)
+        settings = effective(name, given, "--set")
+        tasks.append(
+            Task(name, given, settings, plan, asked.timeout_s, asked.clients, asked.network)
+        )
+    bench = Bench(
+        scenario=read,
+        scenario_text=read.path.read_text(encoding="utf-8"),
+        plan=plan,
+        tasks=tuple(tasks),
+        engines=tuple(_listed(asked.engines, ENGINES, "engine")),
+        strictness=Strictness.PUBLISH if asked.publish else Strictness.DEFAULT,
+        objectives=() if asked.slo is None else parse(asked.slo),
+        repetitions=_repetitions(asked),
+    )
+    return bench if asked.rate_per_s is None else bench.at_rate(asked.rate_per_s)
+
+
+def _repetitions(asked: Asked) -> int:
+    if asked.publish:
+        if asked.repetitions is not None and asked.repetitions < PUBLISH_REPETITIONS:
+            raise RequestError(
+                f"--repeat {asked.repetitions}: what is to be published (--publish) takes at least "
+                f"{PUBLISH_REPETITIONS} repetitions"
+            )
+        return asked.repetitions or PUBLISH_REPETITIONS
+    return asked.repetitions or 1
 
 
 def chosen_mpms(text: str | None) -> tuple[str, ...]:
@@ -106,7 +169,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def experiment_of(bench: Bench, task: Task, platform_text: str) -> Experiment:
+def experiment_of(bench: Bench, task: Task, platform_text: str, repetition: int = 1) -> Experiment:
     """The record of what is being asked, now and on this machine."""
     return Experiment(
         mpm=task.mpm,
@@ -118,6 +181,12 @@ def experiment_of(bench: Bench, task: Task, platform_text: str) -> Experiment:
         duration_s=task.duration_s,
         warmup_s=task.warmup_s,
         timeout_s=task.timeout_s,
+        clients=task.clients,
+        network=task.network,
+        strictness=bench.strictness.value,
+        slo=",".join(objective.text for objective in bench.objectives),
+        repetition=repetition,
+        repetitions=bench.repetitions,
         directives_given=task.directives,
         directives_effective=tuple(
             (name, _httpd_text(value)) for name, value in task.settings.as_directives().items()
@@ -127,7 +196,7 @@ def experiment_of(bench: Bench, task: Task, platform_text: str) -> Experiment:
         versions=versions(),
         platform=platform_text,
         command=tuple(sys.argv),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
 
 

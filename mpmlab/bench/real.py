@@ -1,8 +1,8 @@
 """The real engine: the MPM as processes of this machine, the clients in a process of their own.
 
-Starts both, watches both, ends both. The server has all cores but the last one that we may use,
-the clients have that one; this process is not pinned: it reads the scoreboard 20 times a second
-wherever there is room.
+Starts both, watches both, ends both. The clients have the last core that we may use (as many as
+there are client processes, while the server keeps one), the server has the others; this process is
+not pinned: it reads the scoreboard 20 times a second wherever there is room.
 
 Whatever ends a run early (Ctrl-C, a dying process) is noted in Run.faults, and what was recorded
 until then is kept. Nothing survives this function; were this process killed outright, both children
@@ -11,22 +11,29 @@ would die with it, as they ask the system to (PR_SET_PDEATHSIG).
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mpmlab.bench.meter import server_cpu_s, server_pss_kib
+from mpmlab.bench.accounts import Accounts
+from mpmlab.bench.load_process import LoadError
+from mpmlab.bench.load_team import LoadTeam
+from mpmlab.bench.meter import server_pss_kib
+from mpmlab.bench.network import link_for, network_notes
+from mpmlab.bench.results import PLAN
 from mpmlab.bench.run import Run
 from mpmlab.bench.samples import SampleLog
 from mpmlab.bench.server import ENTRY, board_bytes, payload
-from mpmlab.bench.speed import Speed, glance_us, probe_us, summed_up
+from mpmlab.bench.speed import glance_us, probe_us, summed_up
 from mpmlab.bench.task import POOL_DEADLINE_S, SAMPLE_INTERVAL_S, EngineError, Task, Watch
 from mpmlab.core.platform import Platform
 from mpmlab.core.scoreboard import Scoreboard
 from mpmlab.load.recorder import Recorder, Records
 from mpmlab.real.launch import Server, start_server
-from mpmlab.real.load_process import COMPLETE, STOPPED, LoadError, LoadProcess
+from mpmlab.real.link import Link
+from mpmlab.real.load_process import STOPPED
 from mpmlab.real.machine import usable_cores
 
 #: How long the load process may take from its start to its first word.
@@ -38,6 +45,7 @@ _SERVER_STOP_S: Final = 15.0
 #: Samples from one reading of the machine's speed to the next: 4 readings a second, 0.1 ms each.
 _GLANCE_EVERY: Final = 5
 _LOOK_S: Final = 0.01
+LOOPBACK: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -53,27 +61,42 @@ class Cores:
         return bool(set(self.server) & set(self.client))
 
 
-def divide(usable: list[int]) -> Cores:
-    """The last core is the clients', the others are the server's; a single one is shared."""
-    return Cores(tuple(usable[:-1] or usable), (usable[-1],))
+def divide(usable: list[int], clients: int = 1) -> Cores:
+    """The last cores are the clients', one for each of their processes as long as there is one left
+    for the server, which has the others; a single one is shared."""
+    count = max(1, min(clients, len(usable) - 1))
+    return Cores(tuple(usable[:-count] or usable), tuple(usable[-count:]))
 
 
 def run_real(task: Task, platform: Platform, watch: Watch, folder: Path) -> Run:
     """Run the task on this machine. The plan is read from, and the records are written to, files in
-    `folder` (plan_path, records_path). Raises EngineError or LaunchError if it cannot start."""
+    `folder` (plan_path, records_path). Raises EngineError or LaunchError if it cannot start, and
+    LinkError if there cannot be the network that was asked for."""
     began = time.monotonic()
-    cores = divide(usable_cores())
+    cores = divide(usable_cores(), task.clients)
     before_us = probe_us(cores.server[0])
     told = payload(task.mpm, task.directives, not platform.unserialized_accept)
-    board = board_bytes(task.settings)
-    with start_server(ENTRY, told, board, task.settings.listen_backlog, cores.server) as server:
-        live = _RealRun(task, watch, server, cores, folder)
+    with contextlib.ExitStack() as stack:
+        link = stack.enter_context(link_for(task)) if task.network == "namespace" else None
+        server = stack.enter_context(
+            start_server(
+                ENTRY,
+                told,
+                board_bytes(task.settings),
+                task.settings.listen_backlog,
+                cores.server,
+                send_buffer_bytes=task.settings.send_buffer_size,
+                host=LOOPBACK if link is None else link.server_address,
+                namespace=None if link is None else link.server_namespace,
+            )
+        )
+        live = _RealRun(task, watch, server, cores, folder, link)
         live.start_pool()
         live.run_load()
         live.stop_server()
         log = tuple(server.stderr().splitlines())
+        notes = (*network_notes(task, link), *_notes(cores))
     records = live.records()
-    speed = summed_up(before_us, live.speeds_us, probe_us(cores.server[0]))
     return Run(
         engine="real",
         records=records,
@@ -83,16 +106,18 @@ def run_real(task: Task, platform: Platform, watch: Watch, folder: Path) -> Run:
         cpu_s=live.used_cpu_s(),
         memory_kib=live.memory_kib,
         log=log,
-        speed=speed,
+        speed=summed_up(before_us, live.speeds_us, probe_us(cores.server[0])),
         faults=tuple(live.faults),
         breaches=() if live.faults else tuple(records.breaches(task.plan)),
-        notes=_notes(cores, speed),
+        notes=notes,
+        client_foreign=live.accounts.client_share(),
+        server_foreign=live.accounts.server_share(),
     )
 
 
 def plan_path(folder: Path) -> Path:
     """Where the load process finds the plan."""
-    return folder / "plan.npz"
+    return folder / PLAN
 
 
 def records_path(folder: Path) -> Path:
@@ -100,22 +125,25 @@ def records_path(folder: Path) -> Path:
     return folder / "real-records.npz"
 
 
-def _notes(cores: Cores, speed: Speed) -> tuple[str, ...]:
-    notes = []
-    if cores.shared:
-        notes.append("server and clients share the only core: their times include one another's")
-    if speed.disturbed:
-        notes.append(
-            f"this machine changed its speed by a factor of {speed.ratio:.2f} during the run "
-            "(other machines on the same host?): repeat it before relying on it"
-        )
-    return tuple(notes)
+def _notes(cores: Cores) -> tuple[str, ...]:
+    if not cores.shared:
+        return ()
+    return ("server and clients share the only core: their times include one another's",)
 
 
 class _RealRun:
     """A run in progress: its two children, and what was noted so far."""
 
-    def __init__(self, task: Task, watch: Watch, server: Server, cores: Cores, folder: Path):
+    def __init__(
+        self,
+        task: Task,
+        watch: Watch,
+        server: Server,
+        cores: Cores,
+        folder: Path,
+        link: Link | None,
+    ):
+        self.link = link
         self.task, self.watch, self.server = task, watch, server
         self.cores, self.folder = cores, folder
         settings = task.settings
@@ -125,9 +153,9 @@ class _RealRun:
         self.memory_kib: float | None = None
         self.speeds_us: list[float] = []
         self.start_s = 0.0
-        self._has_records = False
+        self._records: Records | None = None
         self._ended_s = 0.0
-        self._cpu_s: dict[str, float | None] = {}
+        self.accounts = Accounts(server.pid, cores.server, cores.client)
 
     # ---- before --------------------------------------------------------------------------------
 
@@ -155,39 +183,42 @@ class _RealRun:
         """The load from start to end, and what is measured meanwhile."""
         if self.faults:
             return
-        with LoadProcess(
+        with LoadTeam(
             plan_path(self.folder),
             self.server.address.host,
             self.server.port,
             records_path(self.folder),
+            count=self.task.clients,
             timeout_s=self.task.timeout_s,
             cores=self.cores.client,
+            paced=self.link is None,
+            namespace=None if self.link is None else self.link.client_namespace,
         ) as load:
-            begun = self._await_start(load)
+            self.accounts.clients = load.pids
+            begun = self._begin(load)
             if begun:
                 self._attend(load)
             self._end_load(load)
             if begun:
                 self._idle_until_end()
 
-    def _await_start(self, load: LoadProcess) -> bool:
-        """Its first line says when the plan's zero is. False if it will not come."""
+    def _begin(self, load: LoadTeam) -> bool:
+        """Wait until they have read the plan, and say when its zero is. False if they will not."""
         deadline_s = time.monotonic() + _LOAD_START_S
         while time.monotonic() < deadline_s:
-            lines = load.progress()
-            if lines:
-                self.start_s = lines[0].start_s
+            if load.ready():
+                self.start_s = load.begin()
                 return True
-            if load.poll() is not None or self._must_stop():
+            if load.failed() or self._must_stop():
                 return False
             time.sleep(_LOOK_S)
-        raise EngineError(f"the load process said nothing for {_LOAD_START_S:g} s")
+        raise EngineError(f"the load processes were not ready after {_LOAD_START_S:g} s")
 
-    def _attend(self, load: LoadProcess) -> None:
+    def _attend(self, load: LoadTeam) -> None:
         """Sample and meter until the load is over or must be ended."""
         while load.poll() is None:
             self._wait_and_sample()
-            load.progress()  # or its pipe fills up
+            load.drain()
             if self._must_stop():
                 break
         self._ended_s = self._now_s()
@@ -200,23 +231,22 @@ class _RealRun:
         while not self.faults and self._now_s() < self.task.duration_s:
             self._wait_and_sample()
             self._must_stop()
-        self._cpu_s.setdefault("to", server_cpu_s(self.server.pid))
+        self.accounts.close()
 
-    def _end_load(self, load: LoadProcess) -> None:
+    def _end_load(self, load: LoadTeam) -> None:
         """Make it end, and find out how it did."""
         load.stop()
         try:
             load.wait(_LOAD_STOP_S)
         except TimeoutError:
-            self.faults.append(f"the load process did not stop within {_LOAD_STOP_S:g} s")
+            self.faults.append(f"a load process did not stop within {_LOAD_STOP_S:g} s")
             return
         except LoadError as error:
-            self.faults.append(f"the load process failed: {error}")
+            self.faults.append(f"a load process failed: {error}")
             return
-        code = load.poll()
-        if code == STOPPED and not self.faults:
-            self.faults.append("the load process was told by somebody to stop")
-        self._has_records = code in (COMPLETE, STOPPED) and records_path(self.folder).exists()
+        if load.poll() == STOPPED and not self.faults:
+            self.faults.append("a load process was told by somebody to stop")
+        self._records = load.collect()
 
     # ---- watching ------------------------------------------------------------------------------
 
@@ -232,16 +262,17 @@ class _RealRun:
         time.sleep(max(0.0, wake_s - now_s))
         now_s = self._now_s()
         if now_s >= mark_s:
-            self._cpu_s[mark] = server_cpu_s(self.server.pid)
+            self.accounts.mark(mark)
         if now_s >= due_s:
             self.log.take(now_s)
+            self.accounts.look()
             if len(self.log) % _GLANCE_EVERY == 0:
                 self.speeds_us.append(glance_us(self.cores.server[0]))
             self.watch.advance(now_s / self.task.duration_s)
 
     def _next_mark(self) -> tuple[str, float]:
         for mark, at_s in (("from", self.task.warmup_s), ("to", self.task.duration_s)):
-            if mark not in self._cpu_s:
+            if not self.accounts.has(mark):
                 return mark, at_s
         return "", float("inf")
 
@@ -253,6 +284,8 @@ class _RealRun:
             elif (code := self.server.wait(0)) is not None:
                 how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
                 self.faults.append(f"the server's parent process {how}")
+            elif self.link is not None and (fault := self.link.fault()):
+                self.faults.append(f"the link failed: {fault}")
         return bool(self.faults)
 
     # ---- after ---------------------------------------------------------------------------------
@@ -266,13 +299,12 @@ class _RealRun:
 
     def records(self) -> Records:
         """What the load process left; nothing, marked incomplete, if it left nothing."""
-        if self._has_records:
-            return Records.load(records_path(self.folder))
+        if self._records is not None:
+            return self._records
         recorder = Recorder()
         recorder.finish(complete=False, end_s=max(0.0, self._ended_s))
         return recorder.records()
 
     def used_cpu_s(self) -> float | None:
         """CPU of the server in the measured window; None if that never began."""
-        first, last = self._cpu_s.get("from"), self._cpu_s.get("to")
-        return None if first is None or last is None else last - first
+        return self.accounts.server_cpu_s()

@@ -28,16 +28,23 @@ from typing import Any, Final
 
 import numpy as np
 
+from mpmlab.bench.account import account
 from mpmlab.bench.experiment import Experiment
+from mpmlab.bench.gates import Gate
+from mpmlab.bench.measured import measured
 from mpmlab.bench.run import Run
 from mpmlab.bench.samples import Samples
+from mpmlab.bench.slo import Judgement, judge, parse
 from mpmlab.bench.speed import Speed
-from mpmlab.bench.summary import Summary, doubts, summarise
+from mpmlab.bench.summary import Summary, summarise
 from mpmlab.load.recorder import Records, RecordsError
+from mpmlab.workload.errors import PlanError
+from mpmlab.workload.plan import Plan
 
 #: Version of the layout. A reader refuses any other.
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 _JSON: Final = "run.json"
+PLAN: Final = "plan.npz"
 
 
 class ResultsError(Exception):
@@ -50,12 +57,27 @@ class Results:
 
     experiment: Experiment
     runs: dict[str, Run]
+    plan: Plan
 
     def summaries(self) -> dict[str, Summary]:
         """Each engine's summary."""
         asked = self.experiment
         return {
-            engine: summarise(run, asked.warmup_s, asked.duration_s, asked.timeout_s)
+            engine: summarise(run, asked.warmup_s, asked.duration_s, asked.timeout_s, self.plan)
+            for engine, run in self.runs.items()
+        }
+
+    def judgements(self) -> dict[str, tuple[Judgement, ...]]:
+        """Each engine's run held against the objectives; empty without any."""
+        asked = self.experiment
+        if not asked.slo:
+            return {}
+        objectives = parse(asked.slo)
+        return {
+            engine: judge(
+                objectives,
+                measured(run.records, asked.warmup_s, asked.duration_s, asked.timeout_s, self.plan),
+            )
             for engine, run in self.runs.items()
         }
 
@@ -70,11 +92,26 @@ def check_out(out: Path) -> None:
         raise ResultsError(f"results folder {out}: cannot be written to")
 
 
+def series_folder(out: Path, kind: str, scenario: str, seed: int) -> Path:
+    """Make an empty folder for several runs that belong together ("series", "knee")."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    return _fresh(out, f"{stamp}-{kind}-{_plain(scenario)}-seed{seed}")
+
+
 def new_folder(out: Path, experiment: Experiment) -> Path:
     """Make an empty folder of its own for the experiment; never one that was there before."""
     stamp = datetime.datetime.fromisoformat(experiment.created).strftime("%Y%m%dT%H%M%SZ")
-    scenario = re.sub(r"[^A-Za-z0-9_.-]+", "-", experiment.scenario).strip("-.") or "scenario"
-    name = f"{stamp}-{experiment.mpm}-{scenario}-seed{experiment.seed}"
+    name = f"{stamp}-{experiment.mpm}-{_plain(experiment.scenario)}-seed{experiment.seed}"
+    if experiment.repetitions > 1:  # in a folder of the series
+        name = f"rep{experiment.repetition:02d}-{experiment.mpm}"
+    return _fresh(out, name)
+
+
+def _plain(scenario: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", scenario).strip("-.") or "scenario"
+
+
+def _fresh(out: Path, name: str) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         folder = out / (name + suffix)
@@ -103,6 +140,7 @@ def save_results(folder: Path, results: Results) -> None:
 
 def _document(results: Results) -> dict[str, Any]:
     summaries = results.summaries()
+    judgements = results.judgements()
     return {
         "schema": SCHEMA,
         "experiment": results.experiment.to_dict(),
@@ -110,14 +148,18 @@ def _document(results: Results) -> dict[str, Any]:
             engine: {
                 "complete": run.complete,
                 "faults": list(run.faults),
-                "valid": run.complete and not doubts(run, summaries[engine]),
-                "doubts": list(doubts(run, summaries[engine])),
+                "valid": run.valid,
+                "gates": [gate.to_dict() for gate in run.gates],
+                "account": account(run.records, results.plan).to_dict(),
+                "slo": [found.to_dict() for found in judgements.get(engine, ())],
                 "breaches": list(run.breaches),
                 "notes": list(run.notes),
                 "wall_s": run.wall_s,
                 "server_cores": run.server_cores,
                 "cpu_s": run.cpu_s,
                 "memory_kib": run.memory_kib,
+                "client_foreign": run.client_foreign,
+                "server_foreign": run.server_foreign,
                 "speed": None if run.speed is None else dataclasses.asdict(run.speed),
                 "digest": run.digest,
                 "events": run.events,
@@ -162,7 +204,23 @@ def load_results(folder: Path) -> Results:
         )
         for engine, facts in engines.items()
     }
-    return Results(experiment, runs)
+    return Results(experiment, runs, load_plan(folder / PLAN, experiment.plan_hash))
+
+
+def load_plan(path: Path, plan_hash: str) -> Plan:
+    """The plan of a results folder. Raises ResultsError if it cannot be read or is another's."""
+    try:
+        plan = Plan.load(path)
+    except PlanError as error:
+        raise ResultsError(str(error)) from error
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    if plan.hash != plan_hash:
+        raise ResultsError(
+            f"{path}: is not the plan of this run: its hash is {plan.hash[:12]}, run.json says "
+            f"{plan_hash[:12]}"
+        )
+    return plan
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -208,6 +266,9 @@ def _loader(engine: str, folder: Path) -> Callable[[dict[str, Any]], Run]:
             faults=tuple(facts["faults"]),
             breaches=tuple(facts["breaches"]),
             notes=tuple(facts["notes"]),
+            client_foreign=facts["client_foreign"],
+            server_foreign=facts["server_foreign"],
+            gates=tuple(Gate.from_dict(gate) for gate in facts["gates"]),
         )
 
     return load

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mpmlab.bench.gates_verdict import Gate, verdict
 from mpmlab.bench.samples import Samples
 from mpmlab.bench.speed import Speed
 from mpmlab.load.recorder import Records
@@ -43,8 +44,19 @@ class Run:
     breaches: tuple[str, ...] = ()
     #: What the reader should know besides.
     notes: tuple[str, ...] = ()
+    #: Share of the measured window that processes which are not ours had of the clients' core, and
+    #: of the server's (of the worst of each); None where it was not measured.
+    client_foreign: float | None = None
+    server_foreign: float | None = None
+    #: What the validity gates found (judge.py); none if nobody has asked them.
+    gates: tuple[Gate, ...] = ()
 
     @property
     def complete(self) -> bool:
         """False if something ended the run before the plan did."""
         return not self.faults
+
+    @property
+    def valid(self) -> bool:
+        """Whether its numbers may be used: complete, and no gate failed."""
+        return self.complete and verdict(self.gates)

@@ -42,6 +42,7 @@ class _Simulation:
         self.log = SampleLog(self.board)
         self.recorder = Recorder()
         self.listener = self.world.listener(settings.listen_backlog)
+        self.world.network.send_buffer_bytes = settings.send_buffer_size
         site = Site(
             settings=settings,
             listener=self.listener,

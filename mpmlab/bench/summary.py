@@ -11,19 +11,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpmlab.bench.measured import Measured, measured
 from mpmlab.bench.run import Run
-
-#: Gate G13 of the measurement rules: a load generator whose sends are later than this (p99) does
-#: not measure the server but itself.
-LATENESS_LIMIT_MS: Final = 1.0
-#: ... or than this share of the median response, if that is more.
-LATENESS_SHARE: Final = 0.05
+from mpmlab.workload.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,7 @@ class Summary:
     service_p99_ms: float | None
     lateness_p50_ms: float | None
     lateness_p99_ms: float | None
+    abandoned: int  # left by the client on purpose; no errors
     errors: int
     errors_by_kind: Mapping[str, int]
     busy_mean: float | None
@@ -65,9 +61,12 @@ class Summary:
         return dataclasses.asdict(self)
 
 
-def summarise(run: Run, warmup_s: float, duration_s: float, timeout_s: float) -> Summary:
-    """The summary of `run` over the requests planned in [warmup_s, duration_s)."""
-    seen = measured(run.records, warmup_s, duration_s, timeout_s)
+def summarise(
+    run: Run, warmup_s: float, duration_s: float, timeout_s: float, plan: Plan | None = None
+) -> Summary:
+    """The summary of `run` over the requests of measured clients planned in [warmup_s, duration_s);
+    without a plan all clients are."""
+    seen = measured(run.records, warmup_s, duration_s, timeout_s, plan)
     length_s = seen.length_s
     inside = run.samples.between(seen.start_s, seen.end_s)
     cpu_s, ended = run.cpu_s, seen.ended_in_window
@@ -81,6 +80,7 @@ def summarise(run: Run, warmup_s: float, duration_s: float, timeout_s: float) ->
         service_p99_ms=quantile_ms(seen.service_s, 0.99),
         lateness_p50_ms=quantile_ms(seen.lateness_s, 0.5),
         lateness_p99_ms=quantile_ms(seen.lateness_s, 0.99),
+        abandoned=seen.abandoned,
         errors=sum(seen.errors.values()),
         errors_by_kind=dict(seen.errors),
         busy_mean=_mean(inside.busy),
@@ -132,21 +132,3 @@ def error_percent(simulated: float | None, real: float | None) -> float | None:
     if real == 0:
         return 0.0 if simulated == 0 else None
     return 100 * (simulated - real) / real
-
-
-def doubts(run: Run, summary: Summary) -> tuple[str, ...]:
-    """Why the numbers of a complete run must not be believed; empty if they are valid."""
-    found = [f"the account of requests does not balance: {breach}" for breach in run.breaches]
-    late, middle = summary.lateness_p99_ms, summary.p50_ms
-    if not summary.requests:
-        return (*found, "no request fell into the measured window")
-    if late is None or middle is None:
-        return (*found, "not one request of the measured window was answered")
-    limit = max(LATENESS_LIMIT_MS, LATENESS_SHARE * middle)
-    if late > limit:
-        found.append(
-            f"the load generator was late: p99 of its send lateness is {late:.2f} ms, the limit "
-            f"{limit:.2f} ms (the larger of {LATENESS_LIMIT_MS:g} ms and {LATENESS_SHARE:.0%} of "
-            "the median response)"
-        )
-    return tuple(found)

@@ -26,6 +26,10 @@ class Task:
     plan: Plan
     #: How long a client waits for an answer.
     timeout_s: float
+    #: How many load processes share the plan in the real world.
+    clients: int = 1
+    #: How real clients are on their links: network.NETWORKS.
+    network: str = "pacing"
 
     @property
     def duration_s(self) -> float:

@@ -45,6 +45,10 @@ class _State(enum.Enum):
     UNTIL_EOF = "a body that ends with the stream"
 
 
+#: A class attribute costs a look-up in a dictionary more than these.
+_IDLE: Final = _State.IDLE
+_HEAD_STATE: Final = _State.HEAD
+
 _CHUNKED: Final = -1
 _UNTIL_EOF: Final = -2
 
@@ -54,6 +58,8 @@ class _Head(NamedTuple):
     length: int  # of the body, or _CHUNKED, or _UNTIL_EOF
     keep_alive: bool  # means nothing with _UNTIL_EOF
     version: str
+    #: What a body of `length` makes of it; the same object for each answer with this head.
+    response: Response
 
 
 class BytesClient:
@@ -71,21 +77,35 @@ class BytesClient:
         self._body_bytes = 0  # of this response, so far
         self.received = False
 
-    def request(self, demand: Demand, body_bytes: int, keep_alive: bool) -> bytes:
-        """See ClientWire.request. The body is zeros."""
-        if self._state is not _State.IDLE:
-            raise RuntimeError("request() before the last one was answered")
-        self._state = _State.HEAD
-        self.received = False
+    def compose(self, demand: Demand, body_bytes: int, keep_alive: bool) -> bytes:
+        """See ClientWire.compose. The body is zeros."""
         head = request_head(self._host, demand, body_bytes, keep_alive)
         return head + bytes(body_bytes) if body_bytes else head
+
+    def ask(self) -> None:
+        """See ClientWire.ask."""
+        if self._state is not _IDLE:
+            raise RuntimeError("a request before the last one was answered")
+        self._state = _HEAD_STATE
+        self.received = False
+
+    def request(self, demand: Demand, body_bytes: int, keep_alive: bool) -> bytes:
+        """See ClientWire.request."""
+        self.ask()
+        return self.compose(demand, body_bytes, keep_alive)
 
     def feed(self, data: bytes) -> Response | None:
         """See ClientWire.feed."""
         if not data:
             raise ValueError("the end of the stream goes to eof()")
         self.received = True
-        if self._state is _State.HEAD:
+        if self._state is _HEAD_STATE:
+            if not self._buffer:  # the usual case: the whole answer at once
+                end = data.find(b"\r\n\r\n") + 4
+                head = _parse(data[: end - 4]) if end > 3 else None
+                if head is not None and head.length == len(data) - end and head.status >= 200:
+                    self._state = _IDLE
+                    return head.response
             return self._feed_head(data)
         if self._state is _State.COUNTED:
             return self._feed_counted(len(data))
@@ -226,4 +246,4 @@ def _parse(head: bytes) -> _Head:
         length = 0
     tokens = {token.strip() for token in options.split(b",")}
     keep_alive = b"close" not in tokens and (version == "1.1" or b"keep-alive" in tokens)
-    return _Head(status, length, keep_alive, version)
+    return _Head(status, length, keep_alive, version, Response(status, length, keep_alive, version))

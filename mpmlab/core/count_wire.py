@@ -309,12 +309,20 @@ class CountClient(_Inbox):
         self._asked = False
         self.received = False
 
-    def request(self, demand: Demand, body_bytes: int, keep_alive: bool) -> Blob:
-        """See ClientWire.request."""
+    def ask(self) -> None:
+        """See ClientWire.ask."""
         if self._asked:
-            raise RuntimeError("request() before the last one was answered")
+            raise RuntimeError("a request before the last one was answered")
         self._asked = True
         self.received = False
+
+    def request(self, demand: Demand, body_bytes: int, keep_alive: bool) -> Blob:
+        """See ClientWire.request."""
+        self.ask()
+        return self.compose(demand, body_bytes, keep_alive)
+
+    def compose(self, demand: Demand, body_bytes: int, keep_alive: bool) -> Blob:
+        """See ClientWire.compose."""
         head = request_head_bytes(self._host, demand, body_bytes, keep_alive)
         method = "POST" if body_bytes else "GET"
         return Blob(head, body_bytes, Request(method, "", keep_alive, "1.1", body_bytes, demand))

@@ -166,6 +166,9 @@ _POOL: Final = (
 
 _CONNECTION: Final = (
     _directive("listen_backlog", "connections that wait to be accepted, at most", 511, low=1),
+    _directive(
+        "send_buffer_size", "bytes of a connection's send buffer; 0: the system's", 0, low=0
+    ),
     _directive("timeout_s", "seconds that a read or write may wait", 60, low=1),
     _directive("keep_alive", "more than one request per connection", True, "flag", 0),
     _directive("keep_alive_timeout_s", "longest wait for the next request", 5.0, "timeout", 0),
@@ -217,7 +220,6 @@ _NOT_MODELLED: Final = (
     "PidFile",
     "ReceiveBufferSize",
     "ScoreBoardFile",
-    "SendBufferSize",
     "User",
 )
 
@@ -360,6 +362,7 @@ _PLAIN_INTS: Final = (
     "max_connections_per_child",
     "graceful_shutdown_timeout_s",
     "listen_backlog",
+    "send_buffer_size",
     "timeout_s",
     "max_keep_alive_requests",
     "limit_request_line",

@@ -69,6 +69,7 @@ class Settings:
     async_factor_floor: int
     graceful_shutdown_timeout_s: int  # 0: for ever
     listen_backlog: int
+    send_buffer_size: int  # bytes, as SO_SNDBUF; 0: the system's
     timeout_s: int
     keep_alive: bool
     keep_alive_timeout_s: float

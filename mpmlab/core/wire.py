@@ -134,9 +134,17 @@ class ClientWire(Protocol):
     #: Any byte of an answer to the current request has come.
     received: bool
 
+    def compose(self, demand: Demand, body_bytes: int, keep_alive: bool) -> Any:
+        """A whole request as one Data: GET, or POST with that many bytes of body if there are any.
+        keep_alive=False announces "Connection: close". Changes nothing: it may be written long
+        before it is sent, and sent more than once."""
+
+    def ask(self) -> None:
+        """A request is about to leave on this connection. Raises RuntimeError if the last one has
+        not been answered."""
+
     def request(self, demand: Demand, body_bytes: int, keep_alive: bool) -> Any:
-        """The whole request as one Data: GET, or POST with that many bytes of body if there are
-        any. keep_alive=False announces "Connection: close"."""
+        """`ask`, and what `compose` gives."""
 
     def feed(self, data: Any) -> Response | None:
         """Take in what recv gave (not the end of the stream: that is `eof`). None: incomplete.

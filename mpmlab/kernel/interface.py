@@ -52,6 +52,20 @@ class Dead:
     signal: Signal | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """How a client's end of a connection is set up, where it is not as usual. In simulation all of
+    it; in the real world the receive buffer only: the link there is what it is."""
+
+    #: SO_RCVBUF; 0: the system's.
+    receive_buffer_bytes: int = 0
+    #: Round trip of the client's link, on top of the platform's.
+    rtt_s: float = 0.0
+    #: Rates of the client's link, from and to the server; 0: as fast as it goes.
+    down_bytes_per_s: float = 0.0
+    up_bytes_per_s: float = 0.0
+
+
 class KernelError(Exception):
     """Base of what a kernel raises: a bug in the caller or a machine that is broken."""
 
@@ -159,7 +173,7 @@ class Kernel(Protocol):
         """-> how many bytes the system took. All of them unless the time ran out or the thread was
         interrupted; with timeout_s=0 whatever fits now, perhaps 0. None once the peer is gone."""
 
-    def connect(self, address: Address, timeout_s: float | None) -> Any:
+    def connect(self, address: Address, timeout_s: float | None, dial: Dial | None = None) -> Any:
         """-> Conn, or None (refused at once where nobody listens; or not established in time).
         Against a full backlog the SYN is retried after 1, 3, 7 s, as Linux does."""
 

@@ -1,22 +1,35 @@
 """The load clients: one text for the simulated and the real world.
 
-`load` is the main thread of the load process, `session` one client of the plan in a thread of its
-own. No sockets, no real clock, no HTTP text, no random numbers: the kernel, the wire and the plan
-have those. Only `yield k.op(...)` waits.
+`load` is the main thread of the load process; `session` is one client of the plan in a thread of
+its own, `pool_worker` a connection that serves the sessions of a group that shares some. What
+happens on a connection is exchange.py. No sockets, no real clock, no HTTP text, no random numbers:
+the kernel, the wire and the plan have those. Only `yield k.op(...)` waits.
 
 Vocabulary. A request's turn comes when its planned time has come *and* its session's previous
-request is over; only then can the client be late. Times here are seconds since the run's start.
+request is over (and a connection of the pool is free); only then can the client be late. Times here
+are seconds since the run's start.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from itertools import count
+from typing import Any, Final
 
 from mpmlab.core.demand import Demand
-from mpmlab.core.wire import BadResponse, ClientWire, Response
-from mpmlab.kernel.interface import Address, Conn, Queue, Steps
+from mpmlab.core.wire import BadResponse, ClientWire
+from mpmlab.kernel.interface import Address, Queue, Steps
+from mpmlab.load.exchange import (
+    RECV_BYTES,
+    ROUNDING_S,
+    ClientKernel,
+    Line,
+    Way,
+    answered,
+    exchange,
+    proceed,
+)
 from mpmlab.load.recorder import RECONNECT_PAUSE_US, Outcome, Recorder
 from mpmlab.workload.plan import Plan
 
@@ -26,29 +39,10 @@ REQUEST_TIMEOUT_S: Final = 30.0
 GRACE_S: Final = 1.0
 #: How often `progress` is called.
 PROGRESS_INTERVAL_S: Final = 0.5
-#: What is left of a wait below this is rounding, not time.
-ROUNDING_S: Final = 1e-9
-#: Most that is taken from a connection at once.
-RECV_BYTES: Final = 65536
 
+REFUSED: Final = Outcome.CONNECT_REFUSED
 _NAN: Final = float("nan")
-
-
-class ClientKernel(Protocol):
-    """The part of kernel.interface.Kernel that clients need; contracts are stated there."""
-
-    def thread(self, fn: Callable[..., Steps[Any]], *args: Any) -> Any: ...
-    def sleep(self, seconds: float) -> Any: ...
-    def put(self, queue: Queue, item: Any) -> Any: ...
-    def get(self, queue: Queue, timeout_s: float | None) -> Any: ...
-    def recv(self, conn: Conn, n: int, timeout_s: float | None) -> Any: ...
-    def send(self, conn: Conn, data: Any, timeout_s: float | None) -> Any: ...
-    def connect(self, address: Address, timeout_s: float | None) -> Any: ...
-    def now(self) -> float: ...
-    def signals(self) -> Any: ...
-    def close(self, handle: Any, half: bool = False) -> None: ...
-    def queue(self, order: str = "fifo", shared: bool = False) -> Queue: ...
-
+_INF: Final = float("inf")
 
 #: Called now and then with the seconds since the start and how many requests that follow a
 #: response, and so have no planned time in the plan, have come due so far.
@@ -67,27 +61,37 @@ class Run:
         recorder: Recorder,
         start_s: float,
         timeout_s: float,
+        paced: bool,
     ) -> None:
-        self.address = address
-        self.make_wire = make_wire
         self.recorder = recorder
+        self.add = recorder.add
         self.start_s = start_s
         self.timeout_s = timeout_s
         self.duration_s = plan.duration_us / 1e6
-        self.cycles = plan.cycle
         # array.array gives Python's own integers, at a quarter of the price of numpy's scalars.
         self.first = array("q", plan.session_first.astype("q").tobytes())
         self.count = array("q", plan.session_requests.astype("q").tobytes())
-        self.reuse = array("b", plan.session_reuse.astype("b").tobytes())
+        self.group = array("h", plan.session_group.astype("h").tobytes())
+        self.cycles = array("b", plan.session_cycle.astype("b").tobytes())
         self.planned_us = array("q", plan.planned_us.astype("q").tobytes())
         self.think_us = array("q", plan.think_us.astype("q").tobytes())
         self.cpu_us = array("q", plan.cpu_us.astype("q").tobytes())
         self.wait_us = array("q", plan.wait_us.astype("q").tobytes())
         self.request_bytes = array("q", plan.request_bytes.astype("q").tobytes())
         self.response_bytes = array("q", plan.response_bytes.astype("q").tobytes())
+        #: Per group: how its clients reach the server and behave.
+        serials = count(1)
+        self.ways = tuple(
+            Way(group.client, address, make_wire, start_s, paced, serials) for group in plan.groups
+        )
+        #: Per group: where its sessions wait for a connection of the pool; None without one.
+        self.pools: tuple[Queue | None, ...] = tuple(
+            k.queue() if group.client.pool else None for group in plan.groups
+        )
+        self._compose = make_wire().compose
+        self._composed: dict[int, Any] = {}
         #: Number of a session -> its client, from its start to its end.
         self.live: dict[int, Client] = {}
-        self.connections = 0
         #: How many requests with a time relative to a response have come due.
         self.followed = 0
         #: Each session leaves a token here when it ends.
@@ -97,90 +101,108 @@ class Run:
         """Seconds since the start of the run."""
         return k.now() - self.start_s
 
+    def request(self, index: int, number: int) -> Any:
+        """Request `index` of the plan, written out; kept if it comes round again."""
+        request = self._composed.get(index)
+        if request is None:
+            demand = Demand(self.cpu_us[index], self.wait_us[index], self.response_bytes[index])
+            keep_alive = self.ways[self.group[number]].kind.keep_alive
+            request = self._compose(demand, self.request_bytes[index], keep_alive)
+            if self.cycles[number]:
+                self._composed[index] = request
+        return request
+
 
 class Client:
     """One session: its place in the plan, its connection, and the request that it is at."""
 
     __slots__ = (
-        "begun",
-        "conn",
-        "connection",
-        "ended_s",
-        "error",
-        "first_byte_s",
-        "last_byte_s",
-        "lateness_s",
-        "number",
-        "planned_s",
-        "position",
-        "response",
-        "retried",
-        "run",
-        "sent_s",
-        "used",
-        "wire",
-    )
+        "begun", "count", "cycles", "ended_s", "first", "first_byte_s", "follows", "index",
+        "last_byte_s", "lateness_s", "line", "number", "offset", "planned_s", "refused", "request",
+        "response", "retried", "round", "run", "sent_s", "turn_s", "way",
+    )  # fmt: skip
 
-    def __init__(self, run: Run, number: int) -> None:
+    def __init__(self, run: Run, number: int, line: Line | None = None) -> None:
         self.run = run
         self.number = number
-        self.position = 0  # how many requests it has behind it, all rounds
-        self.conn: Any = None
-        self.wire: Any = None
-        self.connection = 0
-        self.used = False  # the connection has carried an answer before
+        self.way = run.ways[run.group[number]]
+        self.line = line or Line()
+        self.first = run.first[number]
+        self.count = run.count[number]
+        self.cycles = bool(run.cycles[number])
+        self.round = 0
+        self.offset = 0  # of the request at hand, or the next one, in the session's list
         self.ended_s = 0.0  # of the previous request
-        self.error = Outcome.OK
-        self.reset(_NAN)
+        self.refused = False  # the previous request
+        self.reset()
 
-    def reset(self, planned_s: float) -> None:
-        """A new request: nothing has happened to it yet."""
-        self.planned_s = planned_s
-        self.begun = False
+    def reset(self) -> None:
+        """Nothing has happened yet to the request at hand."""
+        self.planned_s = _NAN
+        self.turn_s = _INF
+        self.begun = self.follows = False
         self.lateness_s = self.sent_s = self.first_byte_s = self.last_byte_s = _NAN
-        self.response: Response | None = None
+        self.response: Any = None
+        self.request: Any = None
         self.retried = 0
 
-    def index(self) -> int:
-        """The request's place in the plan."""
-        run, number = self.run, self.number
-        return run.first[number] + self.position % run.count[number]
+    @property
+    def position(self) -> int:
+        """How many requests it has behind it, all rounds."""
+        return self.round * self.count + self.offset
 
-    def next(self) -> None:
-        """Turn to the next request: when is it planned?"""
-        run, index = self.run, self.index()
-        planned_us = run.planned_us[index] if self.position < run.count[self.number] else -1
+    def next(self) -> float:
+        """Turn to the next request: when is its turn? Infinity if there is none."""
+        run = self.run
+        if self.offset == self.count:
+            return _INF
+        index = self.index = self.first + self.offset
+        planned_us = -1 if self.round else run.planned_us[index]
+        ended_s = self.ended_s
         if planned_us >= 0:
-            self.reset(planned_us / 1e6)
-            return
-        think_us = run.think_us[index]
-        if self.error == Outcome.CONNECT_REFUSED:
-            think_us = max(think_us, RECONNECT_PAUSE_US)
-        self.reset(self.ended_s + think_us / 1e6)
+            self.planned_s = turn_s = planned_us / 1e6
+            if turn_s < ended_s:
+                turn_s = ended_s
+        else:
+            self.follows = True
+            think_us = run.think_us[index]
+            if self.refused and think_us < RECONNECT_PAUSE_US:
+                think_us = RECONNECT_PAUSE_US
+            self.planned_s = turn_s = ended_s + think_us / 1e6
+        self.turn_s = turn_s
+        self.request = run.request(index, self.number)
+        return turn_s
+
+    def begin(self, begun_s: float) -> None:
+        """Its turn has come, and it is now: from here on the request has been taken in hand."""
+        self.begun = True
+        late_s = begun_s - self.turn_s
+        self.lateness_s = late_s if late_s > 0 else 0.0
+        if self.follows:
+            self.run.followed += 1
 
     def record(self, error: Outcome, ended_s: float) -> None:
         """The request is over: write its row and step on."""
-        run, response = self.run, self.response
-        run.recorder.add(
-            self.index(), self.position // run.count[self.number], self.number,
+        response = self.response
+        if response is None:
+            status = body_bytes = 0
+        else:
+            status, body_bytes = response.status, response.body_bytes
+        self.run.add(
+            self.first + self.offset, self.round, self.number,
             self.planned_s, self.lateness_s, self.sent_s, self.first_byte_s, self.last_byte_s,
-            ended_s,
-            0 if response is None else response.status,
-            0 if response is None else response.body_bytes,
-            self.connection if self.begun else 0,
-            error, self.retried,
+            ended_s, status, body_bytes, self.line.serial if self.begun else 0, error, self.retried,
         )  # fmt: skip
         self.ended_s = ended_s
-        self.error = error
-        self.position += 1
-        self.reset(_NAN)
-
-    def drop(self, k: ClientKernel) -> None:
-        """Close the connection, if there is one."""
-        if self.conn is not None:
-            k.close(self.conn)
-            self.conn = self.wire = None
-            self.connection = 0
+        self.refused = error == REFUSED
+        self.offset += 1
+        if self.offset == self.count and self.cycles:
+            self.offset = 0
+            self.round += 1
+        self.planned_s = self.first_byte_s = self.last_byte_s = self.sent_s = _NAN
+        self.begun = self.follows = False
+        self.response = self.request = None
+        self.retried = 0
 
     def account(self, end_s: float, now_s: float) -> None:
         """The run ended at end_s, and it is now_s: rows for what was due and is not done.
@@ -190,16 +212,17 @@ class Client:
         if self.begun:
             sent = self.sent_s == self.sent_s  # not NaN
             self.record(Outcome.UNFINISHED if sent else Outcome.NOT_SENT, now_s)
-        run, count = self.run, self.run.count[self.number]
-        first = run.first[self.number]
-        due = self.position + (self.planned_s < end_s)
-        for position in range(self.position, count):
-            if 0 <= run.planned_us[first + position] / 1e6 < end_s:
-                due = position + 1
-        while self.position < due:
-            planned_us = run.planned_us[self.index()] if self.position < count else -1
-            if planned_us >= 0:
-                self.planned_s = planned_us / 1e6
+        planned_us, first = self.run.planned_us, self.first
+        listed = range(self.offset, 0 if self.round else self.count)
+        due = self.offset + (self.planned_s < end_s)
+        for offset in listed:
+            if 0 <= planned_us[first + offset] / 1e6 < end_s:
+                due = offset + 1
+        rest = due - self.offset
+        self.lateness_s = _NAN
+        for _ in range(rest):
+            if not self.round and planned_us[first + self.offset] >= 0:
+                self.planned_s = planned_us[first + self.offset] / 1e6
             self.record(Outcome.NOT_SENT, now_s)
 
 
@@ -212,28 +235,47 @@ def load(
     start_s: float,
     progress: Progress | None = None,
     timeout_s: float = REQUEST_TIMEOUT_S,
+    paced: bool = False,
+    part: tuple[int, int] = (0, 1),
+    ahead: bool = False,
 ) -> Steps[None]:
     """The main thread of the load process: starts each session in time, waits for all of them.
 
     `start_s` is the plan's zero on k.now()'s clock. `make_wire` gives a wire for each connection.
+    `paced`: the clients keep to their links' round trip and rates by themselves (exchange.py).
+    `part` (i, n): only every n-th session, from the i-th on; n processes make a whole run.
+    `ahead`: a session is started, and its first request written, when the one before it is due; it
+    then waits for its own time. On a real machine that is what makes it punctual.
     Ends at once when a signal is pending; then, and when sessions outlive the duration by more than
     the request timeout, what they were at is recorded as NOT_SENT or UNFINISHED."""
-    run = Run(k, plan, address, make_wire, recorder, start_s, timeout_s)
+    run = Run(k, plan, address, make_wire, recorder, start_s, timeout_s, paced)
     if progress is not None:
         yield k.thread(report, run, progress)
+    for pool, group in zip(run.pools, plan.groups, strict=True):
+        for _ in range(group.client.pool):
+            yield k.thread(pool_worker, run, pool)
+    mine = range(part[0], plan.sessions, part[1])
     reached = started = 0
-    for number, start_us in enumerate(plan.session_start_us.tolist()):
-        due_s = start_s + start_us / 1e6
+    next_due_s = 0.0
+    for number in mine:
+        # Made before its time, so that at its time there is little left to do.
+        client = Client(run, number)
+        due_s, next_due_s = next_due_s, start_s + client.next()
+        if not ahead:
+            due_s = next_due_s
         while not k.signals() and (left_s := due_s - k.now()) > ROUNDING_S:
             yield k.sleep(left_s)
         if k.signals():
             break
-        reached = number + 1
-        run.live[number] = Client(run, number)
-        if (yield k.thread(session, run, number)) is None:
+        reached += 1
+        run.live[number] = client
+        pool = run.pools[run.group[number]]
+        if pool is not None:
+            yield k.put(pool, client)
+        elif (yield k.thread(session, client)) is None:
             run.live.pop(number).account(run.duration_s, run.now(k))
-        else:
-            started += 1
+            continue
+        started += 1
     ended = 0
     last_s = start_s + run.duration_s + timeout_s + GRACE_S
     while ended < started and not k.signals() and (left_s := last_s - k.now()) > 0:
@@ -244,7 +286,7 @@ def load(
     end_s = min(max(0.0, now_s), run.duration_s) if stopped else run.duration_s
     for client in run.live.values():
         client.account(end_s, now_s)
-    for number in range(reached, plan.sessions):
+    for number in mine[reached:]:
         Client(run, number).account(end_s, now_s)
     recorder.finish(complete=not stopped, end_s=end_s)
 
@@ -256,109 +298,78 @@ def report(k: ClientKernel, run: Run, progress: Progress) -> Steps[None]:
         progress(run.now(k), run.followed)
 
 
-def session(k: ClientKernel, run: Run, number: int) -> Steps[None]:
-    """One client of the plan: its requests one after the other, each when its turn comes."""
-    client = run.live[number]
-    last = run.count[number]
-    while run.cycles or client.position < last:
-        client.next()
-        turn_s = max(client.planned_s, client.ended_s)
-        if turn_s >= run.duration_s:
-            break
-        while (left_s := run.start_s + turn_s - k.now()) > ROUNDING_S:
-            yield k.sleep(left_s)
-        # Not asked again whether the run is over: that the client itself is some microseconds late
-        # must not lose the last request.
-        begun_s = run.now(k)
-        if client.position >= last or run.planned_us[client.index()] < 0:
-            run.followed += 1
-        client.begun = True
-        client.lateness_s = max(0.0, begun_s - turn_s)
-        error = yield from exchange(k, client, run.start_s + begun_s + run.timeout_s)
-        keeps = client.response is not None and client.response.keep_alive and run.reuse[number]
-        client.record(error, run.now(k) if client.response is None else client.last_byte_s)
-        if not keeps:
-            client.drop(k)
-    client.account(run.duration_s, run.now(k))
-    client.drop(k)
-    del run.live[number]
-    yield k.put(run.ended, number + 1)
+def session(k: ClientKernel, client: Client) -> Steps[None]:
+    """One client of the plan, with connections of its own."""
+    run, line, kind = client.run, client.line, client.way.kind
+    yield from serve(k, client)
+    hold_s = min(kind.hold_s, run.duration_s - run.now(k))
+    if hold_s > 0 and line.conn is not None:
+        yield k.recv(line.conn, 1, hold_s)  # b"": the server has closed it
+    line.drop(k)
+    yield k.put(run.ended, client.number + 1)
 
 
-def exchange(k: ClientKernel, client: Client, deadline_s: float) -> Steps[Outcome]:
-    """One request, on the session's connection or on a new one.
-
-    If a connection that has been used before is found closed without a byte of the answer, the
-    request is sent once more on a new one, as browsers do: the server closed an idle connection at
-    the moment at which the request was on its way (RFC 9112 section 9.3.1)."""
+def pool_worker(k: ClientKernel, run: Run, pool: Queue) -> Steps[None]:
+    """One connection of a pool: serves the group's sessions that come, one after the other."""
+    line = Line()
+    free_s = 0.0
     while True:
-        if client.conn is None:
-            error = yield from connect(k, client, deadline_s)
-            if error != Outcome.OK:
-                return error
-        error = yield from attempt(k, client, deadline_s)
-        if client.response is not None:
-            return error
-        again = (
-            client.used
-            and not client.wire.received
-            and error in (Outcome.SEND_FAILED, Outcome.RESET, Outcome.CLOSED_EARLY)
-        )
-        if not again:
-            return error
-        client.drop(k)
-        client.retried = 1
-
-
-def connect(k: ClientKernel, client: Client, deadline_s: float) -> Steps[Outcome]:
-    """A new connection for the session."""
-    run = client.run
-    conn = yield k.connect(run.address, max(0.0, deadline_s - k.now()))
-    if conn is None:
-        late = deadline_s - k.now() <= ROUNDING_S
-        return Outcome.CONNECT_TIMEOUT if late else Outcome.CONNECT_REFUSED
-    run.connections += 1
-    client.conn = conn
-    client.connection = run.connections
-    client.used = False
-    client.wire = run.make_wire()
-    return Outcome.OK
-
-
-def attempt(k: ClientKernel, client: Client, deadline_s: float) -> Steps[Outcome]:
-    """Send the request and read its answer, on the connection that is there."""
-    run, conn, wire, index = client.run, client.conn, client.wire, client.index()
-    demand = Demand(run.cpu_us[index], run.wait_us[index], run.response_bytes[index])
-    request = wire.request(demand, run.request_bytes[index], bool(run.reuse[client.number]))
-    now_s = k.now()
-    client.sent_s = now_s - run.start_s
-    taken = yield k.send(conn, request, max(0.0, deadline_s - now_s))
-    if taken is None:
-        return Outcome.SEND_FAILED
-    if taken < len(request):
-        return Outcome.TIMEOUT
-    while True:
-        data = yield k.recv(conn, RECV_BYTES, max(0.0, deadline_s - now_s))
-        now_s = k.now()
-        if data is None:
-            if deadline_s - now_s <= ROUNDING_S:
-                return Outcome.TIMEOUT
+        client = yield k.get(pool, None)
+        if client is None:
             continue
-        if data:
-            if not wire.received:
-                client.first_byte_s = now_s - run.start_s
+        client.line = line
+        client.ended_s = free_s
+        client.turn_s = max(client.turn_s, free_s)
+        yield from serve(k, client)
+        free_s = run.now(k)
+        yield k.put(run.ended, client.number + 1)
+
+
+def serve(k: ClientKernel, client: Client) -> Steps[None]:
+    """The session's requests one after the other, each when its turn comes.
+
+    Whether the run is over is not asked again at the turn: that the client itself is some
+    microseconds late must not lose the last request. The usual case stands here in full (a whole
+    request out, a whole answer in, on the connection that is there), since its cost is what limits
+    a client process; everything else is exchange.py."""
+    run, line, way = client.run, client.line, client.way
+    now = k.now
+    start_s, duration_s, timeout_s, plain = run.start_s, run.duration_s, run.timeout_s, way.plain
+    turn_s = client.turn_s  # the first is prepared
+    while turn_s < duration_s:
+        while (left_s := start_s + turn_s - (begun_s := now())) > ROUNDING_S:
+            yield k.sleep(way.nap(k, line, left_s))
+        sent_s = begun_s - start_s
+        client.begin(sent_s)
+        conn = line.conn
+        if plain and conn is not None:
+            wire, request = line.wire, client.request
+            wire.ask()
+            client.sent_s = sent_s
+            data = None
+            taken = yield k.send(conn, request, timeout_s)
+            if taken == len(request):
+                data = yield k.recv(conn, RECV_BYTES, timeout_s)
+                ended_s = now() - start_s
             try:
-                response = wire.feed(data)
+                response = wire.feed(data) if data else None
             except BadResponse:
-                return Outcome.BAD_RESPONSE
+                response, taken = None, -1
+            if response is not None:
+                client.first_byte_s = ended_s
+                error = answered(client, response, ended_s)
+            else:
+                error = yield from proceed(k, client, taken, data, begun_s + timeout_s)
         else:
-            response = wire.eof()
-            if response is None:
-                return Outcome.RESET if conn.reset else Outcome.CLOSED_EARLY
-        if response is not None:
-            client.last_byte_s = now_s - run.start_s
-            client.response = response
-            client.used = True
-            return Outcome.HTTP_ERROR if response.status >= 400 else Outcome.OK
-        if deadline_s - now_s <= ROUNDING_S:
-            return Outcome.TIMEOUT
+            error = yield from exchange(k, client, begun_s + timeout_s)
+        if client.response is None:
+            ended_s, keeps = now() - start_s, False
+        else:
+            ended_s = client.last_byte_s
+            keeps = client.response.keep_alive and (way.constant or way.keeps(line, now()))
+        client.record(error, ended_s)
+        if not keeps:
+            line.drop(k)
+        turn_s = client.next()
+    client.account(duration_s, run.now(k))
+    del run.live[client.number]

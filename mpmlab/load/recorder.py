@@ -9,8 +9,9 @@ from __future__ import annotations
 import enum
 import json
 import os
+import struct
 import zipfile
-from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -49,9 +50,10 @@ class Outcome(enum.IntEnum):
     HTTP_ERROR = 8  # a complete answer with status >= 400
     NOT_SENT = 9  # due, but not sent when the run was over
     UNFINISHED = 10  # sent, but neither answered nor timed out when the run was stopped
+    ABANDONED = 11  # the client left on purpose: its patience (abandon_s) or its stall was over
 
 
-#: Column -> (array typecode, numpy type). Order is that of Recorder.add's arguments.
+#: Column -> (struct's format, numpy type). Order is that of Recorder.add's arguments.
 _COLUMNS: Final = {
     "index": ("q", "<i8"),
     "cycle": ("i", "<i4"),
@@ -197,7 +199,7 @@ class Records:
     ) -> list[str]:
         """Sessions whose next request was due, too, and is not here."""
         size = plan.session_requests.astype(np.int64)
-        more = np.flatnonzero(plan.cycle | (rows < size))
+        more = np.flatnonzero(plan.session_cycle | (rows < size))
         following = plan.session_first[more] + rows[more] % size[more]
         first_round = rows[more] < size[more]
         due_s = np.where(first_round, plan.planned_us[following], -1) / 1e6
@@ -215,37 +217,68 @@ class Records:
         ]
 
 
+_ROW: Final = struct.Struct("<" + "".join(code for code, _ in _COLUMNS.values()))
+_ROW_TYPE: Final = np.dtype([(name, dtype) for name, (_, dtype) in _COLUMNS.items()])
+
+
 class Recorder:
-    """Collects rows: `add` takes about a microsecond and makes no objects that stay."""
+    """Collects rows: `add` takes a third of a microsecond and makes no objects that stay. Packing a
+    row is what makes it so: appending to a column each took 1.3 us of a request's 10."""
 
     def __init__(self) -> None:
-        self.columns = {name: array(code) for name, (code, _) in _COLUMNS.items()}
-        self._appends = tuple(column.append for column in self.columns.values())
+        self._rows = bytearray()
         #: Set by `finish`.
         self.complete = False
         self.end_s = 0.0
 
     def __len__(self) -> int:
-        return len(self.columns["index"])
+        return len(self._rows) // _ROW.size
 
-    def add(self, *row: float) -> None:
+    def add(self, *row: float, pack: Callable[..., bytes] = _ROW.pack) -> None:
         """One request; arguments in the order of the fields of Records."""
-        for append, value in zip(self._appends, row, strict=True):
-            append(value)  # type: ignore[arg-type]
+        self._rows += pack(*row)
 
     def finish(self, complete: bool, end_s: float) -> None:
         """The run is over: whether it ran to its end, and when that was."""
         self.complete = complete
         self.end_s = end_s
 
+    def rows(self, first: int = 0) -> npt.NDArray[Any]:
+        """A copy of the rows from number `first` on (negative: so many of the last), as a
+        structured array whose fields are the columns."""
+        first = max(0, first + len(self)) if first < 0 else first
+        return np.frombuffer(bytes(self._rows[first * _ROW.size :]), dtype=_ROW_TYPE)
+
     def records(self, metadata: dict[str, Any] | None = None) -> Records:
         """What was collected so far, as arrays of their own."""
-        columns: dict[str, Any] = {
-            name: np.array(self.columns[name], dtype=dtype) for name, (_, dtype) in _COLUMNS.items()
-        }
+        rows = self.rows()
+        columns: dict[str, Any] = {name: np.ascontiguousarray(rows[name]) for name in _COLUMNS}
         return Records(
             **columns, complete=self.complete, end_s=self.end_s, metadata=dict(metadata or {})
         )
+
+
+def merged(parts: Sequence[Records], metadata: dict[str, Any]) -> Records:
+    """The records of several load processes that shared a plan, as if one had made them: all rows,
+    in the order in which they ended. Connections are numbered through; the run is as complete as
+    its least complete part. Raises ValueError of nothing."""
+    if not parts:
+        raise ValueError("nothing to merge")
+    offset, connections = 0, []
+    for part in parts:
+        connections.append(np.where(part.connection > 0, part.connection + offset, 0))
+        offset += int(part.connection.max(initial=0))
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
+    }
+    columns["connection"] = np.concatenate(connections).astype(np.int32)
+    order = np.argsort(columns["ended_s"], kind="stable")
+    return Records(
+        **{name: column[order] for name, column in columns.items()},
+        complete=all(part.complete for part in parts),
+        end_s=min(part.end_s for part in parts),
+        metadata=metadata,
+    )
 
 
 assert [f.name for f in fields(Records)] == [*_COLUMNS, *_FACTS]

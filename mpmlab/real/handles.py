@@ -82,14 +82,21 @@ class Listener:
 
     @classmethod
     def bind(
-        cls, host: str = "127.0.0.1", port: int = 0, backlog: int = DEFAULT_BACKLOG
+        cls,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        backlog: int = DEFAULT_BACKLOG,
+        send_buffer_bytes: int = 0,
     ) -> Listener:
-        """A new one; port 0 takes a free port. Options as httpd's (server/listen.c)."""
+        """A new one; port 0 takes a free port. Options as httpd's (server/listen.c, make_sock): a
+        send buffer of another size than the system's (not 0) goes on to accepted connections."""
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if send_buffer_bytes:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
             sock.bind((host, port))
             sock.listen(backlog)
         except OSError as error:

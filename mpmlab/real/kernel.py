@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, Final
 
 from mpmlab.core.demand import Demand
-from mpmlab.kernel.interface import Dead, KernelError, ResourceShortage, Signal, Steps
+from mpmlab.kernel.interface import Dead, Dial, KernelError, ResourceShortage, Signal, Steps
 from mpmlab.real.application import answer
 from mpmlab.real.drive import drive
 from mpmlab.real.error_log import LogLine
@@ -81,7 +81,9 @@ class RealKernel:
                 return None
         return sent
 
-    def connect(self, address: Listener | Address, timeout_s: float | None) -> Conn | None:
+    def connect(
+        self, address: Listener | Address, timeout_s: float | None, dial: Dial | None = None
+    ) -> Conn | None:
         host = address.host
         try:
             sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -91,6 +93,8 @@ class RealKernel:
             raise
         conn = Conn(sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if dial is not None and dial.receive_buffer_bytes:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, dial.receive_buffer_bytes)
         error_number = sock.connect_ex((host, address.port))
         if error_number in _UNDER_WAY:
             deadline = None if timeout_s is None else monotonic() + timeout_s

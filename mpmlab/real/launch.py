@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -30,6 +31,7 @@ import psutil
 from mpmlab.kernel.interface import KernelError, Signal
 from mpmlab.real.handles import DEFAULT_BACKLOG, Address, Listener
 from mpmlab.real.launched import LaunchContext, Spec
+from mpmlab.real.netns import in_namespace, inside
 from mpmlab.real.process import UNIX
 
 __all__ = ["LaunchContext", "LaunchError", "Server", "start_server"]
@@ -166,16 +168,22 @@ def start_server(
     log_path: str | Path | None = None,
     env: Mapping[str, str] | None = None,
     start_timeout_s: float = START_TIMEOUT_S,
+    send_buffer_bytes: int = 0,
+    host: str = "127.0.0.1",
+    namespace: int | None = None,
 ) -> Server:
     """Start `entry` ("package.module:function") as the server's main thread, in a new process
-    that is bound to 127.0.0.1 and a free port, and return once it begins.
+    that is bound to `host` and a free port, and return once it begins.
 
     payload: JSON-able; board_size: bytes of shared memory, or None; cores: those it may run on, all
     of ours by default; log_path: its error log, appended to (by default it goes to stderr);
-    env: added to this process's environment. Raises LaunchError with the server's stderr."""
+    env: added to this process's environment; namespace: descriptor of the network namespace that it
+    and its socket live in; send_buffer_bytes: SO_SNDBUF of its connections, 0
+    for the system's. Raises LaunchError with the server's stderr."""
     with contextlib.ExitStack() as ours:  # what only the server needs, and all of it on failure
         # Our copy goes too: when the server stops listening, nobody may be left who does.
-        listener = Listener.bind(backlog=backlog)
+        bind = partial(Listener.bind, host, backlog=backlog, send_buffer_bytes=send_buffer_bytes)
+        listener = bind() if namespace is None else in_namespace(namespace, bind)
         ours.callback(listener.close)
         address = Address(listener.port, listener.host)
         output_fd = _unlinked_file("output")
@@ -193,7 +201,7 @@ def start_server(
             board_size or 0, None if cores is None else sorted(cores), run_folder,
         )  # fmt: skip
         try:
-            popen = _spawn(spec, output_fd, env, ours)
+            popen = _spawn(spec, output_fd, env, ours, namespace)
         finally:
             os.close(ready_write)
         server = Server(popen, address, board, output_fd, run_folder)
@@ -219,7 +227,11 @@ def _await_start(server: Server, entry: str, ready_fd: int, timeout_s: float) ->
 
 
 def _spawn(
-    spec: Spec, output_fd: int, env: Mapping[str, str] | None, ours: contextlib.ExitStack
+    spec: Spec,
+    output_fd: int,
+    env: Mapping[str, str] | None,
+    ours: contextlib.ExitStack,
+    namespace: int | None,
 ) -> subprocess.Popen[bytes]:
     """The process itself. It finds modules where we do."""
     spec_fd = _unlinked_file("spec")
@@ -228,9 +240,13 @@ def _spawn(
     passed = [spec_fd, spec.listener_fd, spec.log_fd, spec.ready_fd]
     if spec.board_fd is not None:
         passed.append(spec.board_fd)
+    command = [sys.executable, "-P", "-m", "mpmlab.real.launched", str(spec_fd)]
+    if namespace is not None:
+        passed.append(namespace)
+        command = inside(namespace, command)
     path = os.pathsep.join(dict.fromkeys(os.path.abspath(p) for p in sys.path))
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "mpmlab.real.launched", str(spec_fd)],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=output_fd,
         stderr=output_fd,

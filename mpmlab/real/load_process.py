@@ -1,8 +1,8 @@
-"""The load process: the clients of a plan in a process of their own, and the bench's end of it.
+"""The load process: the clients of a plan in a process of their own.
 
 `python -m mpmlab.real.load_process` joins load.client, the plan and loop.py (so this file stands on
-the bench's floor, not on real's). `LoadProcess` starts it, reads its progress and ends it. What is
-measured, and what for, is decided elsewhere.
+the bench's floor, not on real's). bench/load_process.py starts it, reads its progress and ends it.
+What is measured, and what for, is decided elsewhere.
 
 During the run the garbage collector is off: everything that lives is frozen first, and the clients
 make no cycles; a collection of a grown heap would stop the clock hand for milliseconds.
@@ -16,27 +16,28 @@ import ctypes
 import gc
 import json
 import os
+import resource
 import select
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from mpmlab.core.client_wire import BytesClient
+from mpmlab.kernel.interface import KernelError
 from mpmlab.load.client import REQUEST_TIMEOUT_S, load
 from mpmlab.load.recorder import Outcome, Recorder, Records
 from mpmlab.real.handles import Address
 from mpmlab.real.loop import LoopKernel
+from mpmlab.real.netns import enter
 from mpmlab.workload.errors import PlanError
 from mpmlab.workload.plan import Plan
 
@@ -55,10 +56,6 @@ _RECENT_S: Final = 1.0
 _LAST_LINE_S: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 _PR_SET_TIMERSLACK: Final = 29
-
-
-class LoadError(Exception):
-    """The load process could not do its work; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +121,14 @@ class Meter:
 
     def line(self, now_s: float, followed: int, complete: bool | None = None) -> Progress:
         """How things stand."""
-        columns = self._recorder.columns
-        errors = np.array(columns["error"][self._counted :], dtype=np.int8)
-        self._counted += len(errors)
-        self._ok += int(np.count_nonzero(errors == Outcome.OK))
-        latency = np.array(columns["ended_s"][-_RECENT:]) - np.array(
-            columns["planned_s"][-_RECENT:]
-        )
-        latency = latency[np.array(columns["ended_s"][-_RECENT:]) >= now_s - _RECENT_S]
+        new = self._recorder.rows(self._counted)["error"]
+        self._counted += len(new)
+        self._ok += int(np.count_nonzero(new == Outcome.OK))
         # A line on the way looks at the last requests, the last line at all of them.
-        window = slice(None) if complete is not None else slice(-_RECENT, None)
-        lateness = np.array(columns["lateness_s"][window])
+        rows = self._recorder.rows(0 if complete is not None else -_RECENT)
+        recent = rows[-_RECENT:]
+        latency = (recent["ended_s"] - recent["planned_s"])[recent["ended_s"] >= now_s - _RECENT_S]
+        lateness = rows["lateness_s"]
         elapsed_s = max(1e-9, time.monotonic() - self._since_s)
         planned = int(np.searchsorted(self._planned_us, now_s * 1e6, side="right")) + followed
         return Progress(
@@ -177,14 +171,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.getppid() != options.parent:
         return STOPPED  # it died before it could be followed
     prctl(_PR_SET_TIMERSLACK, 1)  # nanosecond; select() is up to 50 us late by default
-    kernel = LoopKernel()
-    kernel.listen_to_signals()
     try:
+        if options.namespace is not None:
+            enter(options.namespace)
+        raise_descriptor_limit()
         pin(options.cores)
         plan = Plan.load(options.plan)
+        kernel = LoopKernel()
+        kernel.listen_to_signals()
         records = run(kernel, plan, options)
         records.save(options.records)
-    except (PlanError, OSError) as error:
+    except (PlanError, KernelError, OSError) as error:
         print(f"load process: {error}", file=sys.stderr)
         return BAD_INPUT
     return COMPLETE if records.complete else STOPPED
@@ -194,17 +191,18 @@ def run(kernel: LoopKernel, plan: Plan, options: argparse.Namespace) -> Records:
     """The run itself; its records."""
     recorder = Recorder()
     host = f"{options.host}:{options.port}"
-    start_s = time.monotonic() + options.start_delay_s
-    started_at = time.time() + options.start_delay_s
-    meter = Meter(plan, recorder, kernel, start_s, options.progress_fd)
     gc.collect()
     gc.freeze()
+    start_s = agreed_start_s(options)
+    started_at = time.time() + start_s - time.monotonic()
+    meter = Meter(plan, recorder, kernel, start_s, options.progress_fd)
     gc.disable()
     meter.begin()
     try:
         kernel.run(
-            load, plan, Address(options.port, options.host), lambda: BytesClient(host),
-            recorder, start_s, meter, options.timeout_s,
+            partial(load, ahead=True, paced=options.paced, part=options.part), plan,
+            Address(options.port, options.host), partial(BytesClient, host), recorder, start_s,
+            meter, options.timeout_s,
         )  # fmt: skip
     finally:
         gc.enable()
@@ -215,14 +213,36 @@ def run(kernel: LoopKernel, plan: Plan, options: argparse.Namespace) -> Records:
         "scenario": plan.scenario,
         "server": host,
         "timeout_s": options.timeout_s,
+        "part": list(options.part),
+        "paced": options.paced,
+        "max_connections": kernel.max_connections,
         "started_at": started_at,
         "shortages": kernel.shortages,
         "queued_connects": kernel.queued_connects,
         **asdict(last),
     })  # fmt: skip
-    for breach in records.breaches(plan):
+    for breach in records.breaches(plan) if options.part[1] == 1 else ():
         raise AssertionError(f"the account does not balance: {breach}")
     return records
+
+
+def agreed_start_s(options: argparse.Namespace) -> float:
+    """The plan's zero: so many seconds from now, or, with --hold, what standard input says once all
+    load processes of a run have said that they are ready."""
+    if not options.hold:
+        return time.monotonic() + float(options.start_delay_s)
+    os.write(options.progress_fd, b"ready\n")
+    said = sys.stdin.readline()
+    if not said:
+        sys.exit(STOPPED)
+    return float(said)
+
+
+def raise_descriptor_limit() -> None:
+    """As many descriptors as the system lets us have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -236,6 +256,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--timeout-s", type=float, default=REQUEST_TIMEOUT_S)
     made.add_argument("--progress-fd", type=int)
     made.add_argument("--cores", type=_cores, default=())
+    made.add_argument("--part", type=_part, default=(0, 1))
+    made.add_argument("--paced", action="store_true")
+    made.add_argument("--hold", action="store_true")
+    made.add_argument("--namespace", type=int)
     made.add_argument("--parent", type=int, default=os.getppid())
     return made
 
@@ -249,6 +273,11 @@ def _ipv4(text: str) -> str:
 
 def _cores(text: str) -> tuple[int, ...]:
     return tuple(int(core) for core in text.split(",") if core)
+
+
+def _part(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    return int(index), int(count)
 
 
 def pin(cores: Sequence[int]) -> None:
@@ -268,120 +297,6 @@ def prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
         raise OSError(ctypes.get_errno(), f"prctl({option})")
-
-
-# ---- the bench's end -----------------------------------------------------------------------------
-
-
-class LoadProcess:
-    """A load process that has been started. Use as a context manager: at the end of the block it is
-    gone, however the block ended. It also dies with the *thread* that made it (PR_SET_PDEATHSIG),
-    so make it in one that lives as long as the run.
-
-    Raises LoadError when the process reports a fault."""
-
-    def __init__(
-        self,
-        plan: str | os.PathLike[str],
-        host: str,
-        port: int,
-        records: str | os.PathLike[str],
-        *,
-        start_delay_s: float = START_DELAY_S,
-        timeout_s: float = REQUEST_TIMEOUT_S,
-        cores: Sequence[int] = (),
-    ) -> None:
-        self.records_path = Path(records)
-        self._partial = b""
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
-        self._fd, theirs = os.pipe()
-        os.set_blocking(self._fd, False)
-        command = [sys.executable, "-m", "mpmlab.real.load_process",
-                   "--plan", os.fspath(plan), "--host", host, "--port", str(port),
-                   "--records", os.fspath(records), "--start-delay-s", str(start_delay_s),
-                   "--timeout-s", str(timeout_s), "--progress-fd", str(theirs),
-                   "--cores", ",".join(map(str, cores)), "--parent", str(os.getpid())]  # fmt: skip
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                pass_fds=(theirs,),
-                start_new_session=True,
-            )
-        except OSError:
-            os.close(self._fd)
-            self._errors.close()
-            raise
-        finally:
-            os.close(theirs)
-        self.pid = self._process.pid
-
-    def progress(self, timeout_s: float = 0.0) -> list[Progress]:
-        """The lines that have come since the last call; waits up to timeout_s for the first."""
-        if self._fd < 0 or not select.select([self._fd], [], [], timeout_s)[0]:
-            return []
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._fd, 65536):
-                self._partial += data
-            os.close(self._fd)  # the end: it has exited
-            self._fd = -1
-        *lines, self._partial = self._partial.split(b"\n")
-        return [Progress(**json.loads(line)) for line in lines]
-
-    def poll(self) -> int | None:
-        """The exit code, or None while it runs."""
-        return self._process.poll()
-
-    def wait(self, timeout_s: float | None = None) -> list[Progress]:
-        """Until it ends; the lines that came. Raises TimeoutError if it does not in time, and
-        LoadError if it ended otherwise than complete or stopped."""
-        lines: list[Progress] = []
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while self._fd >= 0:
-            left_s = 60.0 if deadline_s is None else deadline_s - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError(f"the load process did not end within {timeout_s} s")
-            lines += self.progress(left_s)
-        code = self._process.wait()  # the pipe's end was the last thing but exit
-        if code not in (COMPLETE, STOPPED):
-            raise LoadError(self._fault(code))
-        return lines
-
-    def stop(self) -> None:
-        """Ask it to end now: it writes what it has, marked as incomplete."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it without a trace but the records it may have written. Idempotent."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        self._errors.close()
-        for scratch in self.records_path.parent.glob(f".{self.records_path.name}.{self.pid}.part"):
-            scratch.unlink(missing_ok=True)
-
-    def __enter__(self) -> LoadProcess:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.kill()
-
-    def _fault(self, code: int) -> str:
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip()
-        ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return said or f"the load process ended with {ended} and said nothing"
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ from itertools import count
 from time import monotonic
 from typing import Any, Final
 
-from mpmlab.kernel.interface import KernelError, Signal, Steps
+from mpmlab.kernel.interface import Dial, KernelError, Signal, Steps
 from mpmlab.real.handles import Address
 from mpmlab.real.loop_handles import (
+    ENDED,
     INF,
     NO_MEANS,
     PENDING,
@@ -45,6 +46,9 @@ from mpmlab.real.loop_handles import (
     Timeouts,
 )
 
+#: The two that every request passes, as globals: half the price of a class's attribute.
+RECV: Final = Doing.RECV
+RUNNING: Final = Doing.RUNNING
 #: How long before a sleeper's time the loop stops sleeping and starts spinning.
 SPIN_S: Final = 300e-6
 #: Waits longer than this are left to epoll_wait and its milliseconds: one system call, not two.
@@ -128,49 +132,64 @@ class LoopKernel:
             return
         if self._slots:
             self._admit()
+        conns, sleepers = self._conns, self._sleepers
         for fd, mask in self._wait(monotonic()):
-            conn = self._conns.get(fd)
-            if conn is not None:
-                conn.note(mask)
-                waiter = conn.waiter
-                if waiter is not None and mask & waiter.want:
-                    conn.waiter = None
+            conn = conns.get(fd)
+            if conn is None:
+                self._hear(fd)
+                continue
+            conn.readable = True
+            if mask & ENDED:
+                conn.ended = True
+            waiter = conn.waiter
+            if waiter is not None and mask & waiter.want:
+                conn.waiter = None
+                if waiter.doing != RECV:
                     self._retry(waiter)
-                    self._fire_sleepers()
-            elif fd == self._bell.fileno():
-                with contextlib.suppress(BlockingIOError):
-                    self._bell.recv(4096)
+                elif (data := conn.take(waiter.detail)) is PENDING:
+                    conn.waiter = waiter
+                else:
+                    self._resume(waiter, data)
+            if sleepers and sleepers[0][0] <= monotonic():
+                self._fire_sleepers()
+
+    def _hear(self, fd: int) -> None:
+        """Not a connection, or one that has been closed meanwhile: the bell, if it is that."""
+        if fd == self._bell.fileno():
+            with contextlib.suppress(BlockingIOError):
+                self._bell.recv(4096)
 
     def _wait(self, now: float) -> list[tuple[int, int]]:
         """Socket events, waiting for them no longer than until the next timer, less SPIN_S."""
         epoll = self._epoll
         if self._ready or self._signals:
             return epoll.poll(0, BATCH)
-        left = INF
+        due, limit = INF, INF
         if self._sleepers:
-            left = self._sleepers[0][0] - SPIN_S - now
+            due = self._sleepers[0][0]
+            limit = due - SPIN_S
         if self._timeouts.heap:
-            left = min(left, self._timeouts.heap[0][0] - now)
-        if left <= 0:
-            events = epoll.poll(0, BATCH)
-            if events:
-                return events
-        elif left == INF:
+            limit = min(limit, self._timeouts.heap[0][0])
+        left = limit - now
+        if left == INF:
             events = epoll.poll(None, BATCH)
         elif left >= LONG_S:  # the half: poll() rounds up to whole milliseconds
             events = epoll.poll((int(left * 1000) - 0.5) / 1000, BATCH)
-        else:
+        elif left > 0:
             select.select((epoll,), (), (), left)
             events = epoll.poll(0, BATCH)
+        else:
+            due = min(due, limit + SPIN_S)
+            while not (events := epoll.poll(0, BATCH)) and monotonic() < due:
+                pass
         self.idle_s += monotonic() - now
         return events
 
     def _resume(self, thread: Thread, value: Any) -> None:
         """Let a thread run until it has to wait."""
         self._current = thread
-        thread.doing = Doing.RUNNING
+        thread.doing = RUNNING
         thread.deadline = INF
-        thread.conn = thread.detail = None
         send = thread.send
         try:
             while value is not PENDING:
@@ -178,15 +197,13 @@ class LoopKernel:
         except StopIteration as stop:
             thread.doing = Doing.DONE
             thread.result = stop.value
-            thread.send = None
+            thread.send = thread.conn = thread.detail = None
             self._threads.discard(thread)
 
     def _retry(self, thread: Thread) -> None:
-        """What the thread waits for may have come: try again, and resume it if so."""
-        doing, conn = thread.doing, thread.conn
-        if doing == Doing.RECV:
-            value = conn.take(thread.detail)
-        elif doing == Doing.SEND:
+        """The thread can perhaps send, or is connected: try again, and resume it if so."""
+        conn = thread.conn
+        if thread.doing == Doing.SEND:
             value = conn.give(thread.detail)
         else:
             value = self._established(conn, thread.detail)
@@ -218,7 +235,9 @@ class LoopKernel:
         if conn is not None:
             conn.waiter = thread
         if timeout_s is not None:
-            self._timeouts.set(thread, monotonic() + timeout_s)
+            thread.deadline = deadline = monotonic() + timeout_s
+            if deadline < thread.timer_at:
+                self._timeouts.set(thread, deadline)
         return PENDING
 
     def _rouse_main(self) -> None:
@@ -327,11 +346,17 @@ class LoopKernel:
                 return value
         if tries:
             return self._later(None)
-        return self._park(Doing.RECV, n, timeout_s, conn, READABLE)
+        return self._park(RECV, n, timeout_s, conn, READABLE)
 
     def send(self, conn: Conn, data: bytes, timeout_s: float | None) -> Any:
         """Everything, unless the peer stops reading for too long."""
-        conn.sent = 0
+        try:
+            sent: int = conn.transmit(data)
+        except OSError:
+            sent = 0  # give() finds out what it is
+        if sent == len(data):
+            return sent
+        conn.sent = sent
         value = conn.give(data)
         if value is not PENDING:
             return value
@@ -342,7 +367,7 @@ class LoopKernel:
             self._epoll.modify(conn.fd, WRITES)
         return self._park(Doing.SEND, data, timeout_s, conn, WRITABLE)
 
-    def connect(self, address: Address, timeout_s: float | None) -> Any:
+    def connect(self, address: Address, timeout_s: float | None, dial: Dial | None = None) -> Any:
         """None also when this side lacks the means (counted in `shortages`). Waits first while
         there are `max_connections`."""
         if timeout_s is not None and timeout_s <= 0:
@@ -350,13 +375,13 @@ class LoopKernel:
         if len(self._conns) >= self.max_connections:
             self.queued_connects += 1
             self._slots.append(self._current)
-            return self._park(Doing.SLOT, address, timeout_s)
-        return self._open(address, timeout_s)
+            return self._park(Doing.SLOT, (address, dial), timeout_s)
+        return self._open(address, timeout_s, dial)
 
-    def _open(self, address: Address, timeout_s: float | None) -> Any:
+    def _open(self, address: Address, timeout_s: float | None, dial: Dial | None) -> Any:
         where = (address.host, address.port)
         try:
-            conn = Conn.to(address.host)
+            conn = Conn.to(address.host, dial.receive_buffer_bytes if dial else 0)
         except OSError as error:
             if error.errno not in NO_MEANS:
                 raise
@@ -389,7 +414,8 @@ class LoopKernel:
         while self._slots and len(self._conns) < self.max_connections:
             thread = self._current = self._slots.popleft()
             left = None if thread.deadline == INF else max(0.0, thread.deadline - monotonic())
-            value = self._open(thread.detail, left)
+            address, dial = thread.detail
+            value = self._open(address, left, dial)
             if value is not PENDING:
                 self._hand(thread, value)
 

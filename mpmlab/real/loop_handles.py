@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from mpmlab.kernel.interface import Steps
 from mpmlab.real.handles import SHORTAGES
+from mpmlab.real.link_spec import CLIENT_ADDRESS, SERVER_ADDRESS
 
 #: What an operation returns that has to wait. Never seen by the generators.
 PENDING: Final = object()
@@ -25,7 +26,7 @@ INF: Final = float("inf")
 READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 WRITABLE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 #: Nothing will come any more after what is in the buffer.
-_ENDED: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+ENDED: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 #: Edge-triggered for life: one epoll_ctl for each connection, two if a send ever has to wait.
 READS: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 WRITES: Final = READS | select.EPOLLOUT
@@ -46,7 +47,8 @@ _GONE: Final = frozenset(
     }
 )
 
-LOOPBACK: Final = "127.0.0.1"
+#: Server's address -> the client's own: a load does not leave the machine by mistake.
+SOURCES: Final = {"127.0.0.1": "127.0.0.1", SERVER_ADDRESS: CLIENT_ADDRESS}
 #: <linux/in.h>: bind the address now, and choose the port in connect(), where only the pair of both
 #: ends must be unique; otherwise 28,000 connections in TIME_WAIT would be the end.
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
@@ -141,9 +143,11 @@ class Conn:
         "fd",
         "notes",
         "readable",
+        "receive",
         "reset",
         "sent",
         "sock",
+        "transmit",
         "waiter",
         "writing",
     )
@@ -151,6 +155,8 @@ class Conn:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.fd = sock.fileno()  # -1 once closed
+        self.receive = sock.recv
+        self.transmit = sock.send
         self.notes: Any = None
         self.reset = False
         self.readable = False  # an edge has come that take() has not used up
@@ -160,26 +166,21 @@ class Conn:
         self.waiter: Thread | None = None
 
     @classmethod
-    def to(cls, host: str) -> Conn:
-        """One that is ready to dial. From the loopback to the loopback: a load does not leave the
-        machine by mistake. Raises OSError."""
+    def to(cls, host: str, receive_buffer_bytes: int = 0) -> Conn:
+        """One that is ready to dial, from where SOURCES says. Raises OSError."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if host == LOOPBACK:
+            if receive_buffer_bytes:  # before connect: it sets the window's scale
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            source = SOURCES.get(host)
+            if source is not None:
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-                sock.bind((LOOPBACK, 0))
+                sock.bind((source, 0))
         except OSError:
             sock.close()
             raise
         return cls(sock)
-
-    def note(self, mask: int) -> None:
-        """Events have come."""
-        if mask & READABLE:
-            self.readable = True
-            if mask & _ENDED:
-                self.ended = True
 
     def dial(self, where: tuple[str, int]) -> int:
         """connect(), or how far it is: 0 once it is done, else the error number."""
@@ -189,7 +190,7 @@ class Conn:
     def take(self, n: int) -> Any:
         """recv() now: data, b"" at the end of the stream or after a reset, or PENDING."""
         try:
-            data = self.sock.recv(n)
+            data = self.receive(n)
         except BlockingIOError:
             # `ended`, too: the edge may have been meant for a closed connection of that number.
             self.readable = self.ended = False
@@ -210,7 +211,7 @@ class Conn:
         try:
             while self.sent < total:
                 rest = memoryview(data)[self.sent :] if self.sent else data
-                self.sent += self.sock.send(rest)
+                self.sent += self.transmit(rest)
         except BlockingIOError:
             return PENDING
         except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from mpmlab.core.count_wire import counted
-from mpmlab.kernel.interface import KernelError, Signal, Steps
+from mpmlab.kernel.interface import Dial, KernelError, Signal, Steps
 from mpmlab.sim.clock import LIVELOCK_LIMIT
 from mpmlab.sim.costs import US
 from mpmlab.sim.listener import SimListener, try_accept, try_connect
@@ -184,8 +184,11 @@ class SimKernel(SimThread):
             cost_s = cost.send + (size if size < room else room) * cost.send_per_byte
         return self._perform(SEND, try_send, cost_s)
 
-    def connect(self, address: SimListener, timeout_s: float | None) -> Any:
+    def connect(
+        self, address: SimListener, timeout_s: float | None, dial: Dial | None = None
+    ) -> Any:
         self.x = address
+        self.y = dial
         self.timeout_s = timeout_s
         return self._perform(CONNECT, try_connect, self.cost.connect)
 

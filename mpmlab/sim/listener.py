@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from mpmlab.kernel.interface import KernelError
+from mpmlab.kernel.interface import Dial, KernelError
 from mpmlab.sim.clock import Timer
 from mpmlab.sim.network import Network, SimConn
 
@@ -135,11 +135,13 @@ class Handshake:
     """A connection attempt that takes time: latency, or retries against a full backlog. Also the
     place where its thread waits."""
 
-    __slots__ = ("conn", "listener", "started_s", "thread", "tries")
+    __slots__ = ("conn", "dial", "latency_s", "listener", "started_s", "thread", "tries")
 
-    def __init__(self, thread: SimKernel, listener: SimListener) -> None:
+    def __init__(self, thread: SimKernel, listener: SimListener, dial: Dial | None) -> None:
         self.thread: SimKernel | None = thread
         self.listener = listener
+        self.dial = dial
+        self.latency_s = listener.network.ways(dial)[0].latency_s
         self.started_s = thread.clock._now
         self.tries = 0
         self.conn: SimConn | None = None  # the client's end
@@ -160,7 +162,7 @@ class Handshake:
 
     def syn(self) -> None:
         """A SYN sets out."""
-        self.later(_ON_SYN, self.listener.network.clock._now + self.listener.network.latency_s)
+        self.later(_ON_SYN, self.listener.network.clock._now + self.latency_s)
 
     def syn_arrives(self) -> None:
         """The server's system answers it, or drops it."""
@@ -170,14 +172,14 @@ class Handshake:
         listener = self.listener
         network = listener.network
         if listener.refusing:
-            self.later(_ON_REFUSED, network.clock._now + network.latency_s)
+            self.later(_ON_REFUSED, network.clock._now + self.latency_s)
             return
         if listener.full():
             self.dropped()
             return
         listener.handshakes += 1
-        self.conn, _server = pair(network, thread)
-        self.later(_ON_ANSWER, network.clock._now + network.latency_s)
+        self.conn, _server = pair(network, thread, self.dial)
+        self.later(_ON_ANSWER, network.clock._now + self.latency_s)
 
     def dropped(self) -> None:
         """No answer: the next SYN goes out when its time has come."""
@@ -190,8 +192,8 @@ class Handshake:
     def answered(self) -> None:
         """The client has its connection; its acknowledgement sets out."""
         network = self.listener.network
-        if network.latency_s:
-            self.later(_ON_ESTABLISHED, network.clock._now + network.latency_s)
+        if self.latency_s:
+            self.later(_ON_ESTABLISHED, network.clock._now + self.latency_s)
         else:
             self.established()
         thread = self.thread
@@ -223,11 +225,12 @@ _ON_ANSWER: Final[list[Any]] = [lambda event: event.owner.answered()]
 _ON_ESTABLISHED: Final[list[Any]] = [lambda event: event.owner.established()]
 
 
-def pair(network: Network, thread: SimKernel) -> tuple[SimConn, SimConn]:
+def pair(network: Network, thread: SimKernel, dial: Dial | None) -> tuple[SimConn, SimConn]:
     """Both ends of a new connection: the client's, of that thread's process, and the server's."""
     process = thread.process
-    client = SimConn(network, process)
-    server = SimConn(network, None)
+    up, down = network.ways(dial)
+    client = SimConn(network, process, up)
+    server = SimConn(network, None, down)
     client.peer = server
     server.peer = client
     process.conns[client] = None
@@ -238,25 +241,28 @@ def pair(network: Network, thread: SimKernel) -> tuple[SimConn, SimConn]:
 def try_connect(thread: SimKernel) -> bool:
     """Attempt of k.connect()."""
     listener: SimListener = thread.x
+    dial: Dial | None = thread.y
+    thread.y = None
     network = listener.network
     done = thread.done
-    if not network.latency_s:
+    latency_s = network.ways(dial)[0].latency_s
+    if not latency_s:
         if listener.refusing:
             done._value = None
             return True
         if not listener.full():
-            client, server = pair(network, thread)
+            client, server = pair(network, thread, dial)
             listener.established(server, False)
             done._value = client
             return True
     if thread.timeout_s == 0 or (thread.process.interrupted and not thread.is_main):
         done._value = None
         return True
-    handshake = Handshake(thread, listener)
+    handshake = Handshake(thread, listener, dial)
     thread.interruptible = not thread.is_main
     thread.fallback = None
     thread.block(handshake)
-    if network.latency_s:
+    if latency_s:
         handshake.syn()
     else:
         handshake.dropped()

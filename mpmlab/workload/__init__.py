@@ -4,4 +4,8 @@ Floor 3. Imports core and the standard library and numpy, nothing else of ours; 
 network. `scenario.load_scenario` reads and validates the TOML file, `compile.compile_plan` draws
 every random number that the load needs, and `plan.Plan` is the data that drives every engine: the
 same arrays go to the real servers, to the simulator and to httpd.
+
+A scenario has one or more groups of clients (`clients.ClientKind` says how they behave); each has
+arrivals: drawn (`processes`, `arrivals`) or replayed (`accesslog` and `replay`, `har` and
+`har_replay`).
 """

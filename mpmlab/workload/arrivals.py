@@ -1,60 +1,95 @@
-"""Arrivals: open (Poisson, constant), closed and session workloads become skeletons of plans.
+"""Arrivals that are drawn: open, closed and session workloads become skeletons of plans.
 
-Times only: classes and demands are drawn in compile.py, access logs are replayed in replay.py.
-Times are summed up in whole nanoseconds or microseconds, never in floating point, so that a plan is
-the same on every platform.
+Times only: classes and demands are drawn in compile.py, recordings are replayed in replay.py and
+har_replay.py. The moments at which things come by themselves are processes.py.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
-from mpmlab.workload.distributions import Distribution, Exponential
+from mpmlab.workload.distributions import Distribution, whole
 from mpmlab.workload.errors import ScenarioError
-from mpmlab.workload.scenario import ClosedArrivals, OpenArrivals, SessionArrivals
-from mpmlab.workload.skeleton import MAX_REQUESTS, Int64s, Skeleton
-from mpmlab.workload.streams import Floats, Stream
+from mpmlab.workload.processes import Process
+from mpmlab.workload.skeleton import LONGEST_US, MAX_REQUESTS, Int64s, Skeleton
+from mpmlab.workload.streams import Streams
 
-#: Blocks of the Poisson stream overshoot the expected count by so many standard deviations, so that
-#: a second block is rare. It has no influence on the numbers.
-_SIGMAS = 4
+# Each kind of arrivals says in `recorded` which demands of a request a recording gives; None: it is
+# no recording, and all are drawn.
 
 
-def open_skeleton(arrivals: OpenArrivals, seed: int, duration_us: int) -> Skeleton:
+@dataclass(frozen=True)
+class OpenArrivals:
+    """Requests that come by themselves, each a session of its own."""
+
+    process: Process
+    recorded: ClassVar[None] = None
+
+    @property
+    def kind(self) -> str:
+        """That of the process."""
+        return self.process.kind
+
+
+@dataclass(frozen=True)
+class SessionArrivals:
+    """Clients that come by themselves (partly open: `starts` does not wait for anybody), send some
+    requests with thinks between, and leave."""
+
+    starts: Process
+    requests_per_session: Distribution
+    think_s: Distribution
+    kind: ClassVar[str] = "sessions"
+    recorded: ClassVar[None] = None
+
+
+@dataclass(frozen=True)
+class ClosedArrivals:
+    """`users` who each send, await, think, and send again, cycling through `requests_listed`. They
+    begin thinking, spread evenly over `ramp_s`."""
+
+    users: int
+    requests_listed: int
+    think_s: Distribution
+    ramp_s: float
+    kind: ClassVar[str] = "closed"
+    recorded: ClassVar[None] = None
+
+
+def open_skeleton(arrivals: OpenArrivals, streams: Streams, duration_us: int) -> Skeleton:
     """Each request is a session of its own."""
-    _limit(arrivals.rate_per_s * duration_us / 1e6, "rate_per_s times the duration")
-    if arrivals.kind == "constant":
-        starts = constant_times_us(arrivals.rate_per_s, duration_us)
-    else:
-        starts = poisson_times_us(arrivals.rate_per_s, duration_us, Stream(seed, "arrivals"))
+    process = arrivals.process
+    _limit(process.expected(duration_us), f"{process.rate_text} times the duration")
+    starts = process.times_us(streams, duration_us)
     return Skeleton(starts, np.ones_like(starts), starts, np.zeros_like(starts))
 
 
-def session_skeleton(arrivals: SessionArrivals, seed: int, duration_us: int) -> Skeleton:
-    """Sessions come as a Poisson stream; their later requests follow after thinks."""
-    mean = arrivals.requests_per_session.mean
-    what = "rate_per_s times the duration times requests_per_session"
-    _limit(arrivals.rate_per_s * duration_us / 1e6 * mean, what)
-    starts = poisson_times_us(arrivals.rate_per_s, duration_us, Stream(seed, "arrivals"))
-    drawn = arrivals.requests_per_session.values(
-        Stream(seed, "session/requests").uniforms(len(starts))
-    )
+def session_skeleton(arrivals: SessionArrivals, streams: Streams, duration_us: int) -> Skeleton:
+    """Sessions start by their process; their later requests follow after thinks."""
+    starting, wanted = arrivals.starts, arrivals.requests_per_session
+    what = f"{starting.rate_text} times the duration times requests_per_session"
+    _limit(starting.expected(duration_us) * wanted.mean, what)
+    starts = starting.times_us(streams, duration_us)
+    drawn = wanted.values(streams.open("session/requests").uniforms(len(starts)))
     counts = np.maximum(whole(drawn, MAX_REQUESTS), 1)
     _limit(float(counts.sum()), what)
     first = np.cumsum(counts) - counts
-    think = _think_us(arrivals.think_s, seed, int(counts.sum()))
+    think = _think_us(arrivals.think_s, streams, int(counts.sum()))
     think[first] = 0
     planned = np.full(len(think), -1, dtype=np.int64)
     planned[first] = starts
     return Skeleton(starts, counts, planned, think)
 
 
-def closed_skeleton(arrivals: ClosedArrivals, seed: int, duration_us: int) -> Skeleton:
+def closed_skeleton(arrivals: ClosedArrivals, streams: Streams, duration_us: int) -> Skeleton:
     """Each user begins with a think, at an evenly spaced moment of the ramp. Users whose first
     think outlasts the run are left out."""
     users, listed = arrivals.users, arrivals.requests_listed
     _limit(users * listed, "users times requests_listed")
-    think = _think_us(arrivals.think_s, seed, users * listed).reshape(users, listed)
+    think = _think_us(arrivals.think_s, streams, users * listed).reshape(users, listed)
     ramp_us = round(arrivals.ramp_s * 1e6)
     starts = np.arange(users, dtype=np.int64) * ramp_us // users + think[:, 0]
     order = np.argsort(starts, kind="stable")
@@ -66,37 +101,9 @@ def closed_skeleton(arrivals: ClosedArrivals, seed: int, duration_us: int) -> Sk
     return Skeleton(starts, counts, planned.ravel(), think.ravel(), cycle=True)
 
 
-def constant_times_us(rate_per_s: float, duration_us: int) -> Int64s:
-    """0, 1/rate, 2/rate ... below the duration, each rounded by itself: no drift."""
-    steps = np.arange(int(rate_per_s * duration_us / 1e6) + 2, dtype=np.float64)
-    times = np.rint(steps * (1e6 / rate_per_s)).astype(np.int64)
-    return np.asarray(times[times < duration_us])
-
-
-def poisson_times_us(rate_per_s: float, duration_us: int, stream: Stream) -> Int64s:
-    """The times below the duration of a Poisson process. A longer duration only adds to them."""
-    gaps_ns = Exponential(1e9 / rate_per_s)
-    expected = rate_per_s * duration_us / 1e6
-    block = int(expected + _SIGMAS * expected**0.5) + 16
-    times = np.zeros(0, dtype=np.int64)
-    last_ns = 0
-    while not len(times) or times[-1] < duration_us:
-        sums_ns = last_ns + np.cumsum(whole(gaps_ns.values(stream.uniforms(block)), 2**53))
-        last_ns = int(sums_ns[-1])
-        times = np.concatenate([times, sums_ns // 1000])
-        block = 1024
-    return np.asarray(times[times < duration_us])
-
-
-def whole(values: Floats, most: int) -> Int64s:
-    """Rounded to whole numbers from 0 to `most`."""
-    return np.rint(np.clip(values, 0, most)).astype(np.int64)
-
-
-def _think_us(think_s: Distribution, seed: int, n: int) -> Int64s:
-    seconds = think_s.values(Stream(seed, "session/think").uniforms(n))
-    # A heavy tail is cut where no run ever comes: at 2**50 us, 35 years.
-    return whole(seconds * 1e6, 2**50)
+def _think_us(think_s: Distribution, streams: Streams, n: int) -> Int64s:
+    seconds = think_s.values(streams.open("session/think").uniforms(n))
+    return whole(seconds * 1e6, LONGEST_US)
 
 
 def _limit(requests: float, what: str) -> None:

@@ -25,6 +25,9 @@ from mpmlab.workload.toml_table import REQUIRED, Table
 #: uniform numbers (2**-53) no longer reach the part of the tail that carries the mean.
 MAX_CV: Final = 100.0
 MIN_ALPHA, MAX_ALPHA = 0.01, 100.0
+#: Largest number in a form whose size does not matter, and a Pareto's range if none is given.
+MAX_RELATIVE: Final = 1e12
+DEFAULT_PARETO_RANGE: Final = (1.0, 1e6)
 
 
 def read_distribution(
@@ -42,6 +45,16 @@ def read_distribution(
         raise table.wrong(key, f"is {value!r}; accepted: {accepted}")
     inner = table.table(key)
     return _READERS[inner.choice("dist", _READERS)](inner, low, high)
+
+
+def read_shape(table: Table, key: str) -> Distribution:
+    """The form of a distribution whose mean is said elsewhere: the same tables without their
+    `mean`; of `low`, `high` and `values` only the ratios count. Raises ScenarioError."""
+    inner = table.table(key)
+    shape = _SHAPES[inner.choice("dist", _SHAPES)](inner)
+    if not shape.mean > 0:
+        raise table.wrong(key, "has a mean of 0; accepted: a mean above 0")
+    return shape
 
 
 def _constant(table: Table, low: float, high: float) -> Distribution:
@@ -105,4 +118,42 @@ _READERS: Final[dict[str, Callable[[Table, float, float], Distribution]]] = {
     "hyperexponential": _hyperexponential,
     "geometric": _geometric,
     "empirical": _empirical,
+}
+
+
+def _exponential_shape(table: Table) -> Distribution:
+    table.only(("dist",))
+    return Exponential(1.0)
+
+
+def _lognormal_shape(table: Table) -> Distribution:
+    table.only(("dist", "cv"))
+    return Lognormal(1.0, table.number("cv", 0, MAX_CV))
+
+
+def _hyperexponential_shape(table: Table) -> Distribution:
+    table.only(("dist", "cv"))
+    return Hyperexponential(1.0, table.number("cv", 1, MAX_CV))
+
+
+def _pareto_shape(table: Table) -> Distribution:
+    table.only(("dist", "low", "high", "alpha"))
+    low, high = DEFAULT_PARETO_RANGE
+    least = table.number("low", 0, MAX_RELATIVE, above=True, default=low)
+    return Pareto(
+        least,
+        table.number(
+            "high", least, MAX_RELATIVE, above=True, default=min(least * high, MAX_RELATIVE)
+        ),
+        table.number("alpha", MIN_ALPHA, MAX_ALPHA),
+    )
+
+
+_SHAPES: Final[dict[str, Callable[[Table], Distribution]]] = {
+    "exponential": _exponential_shape,
+    "lognormal": _lognormal_shape,
+    "hyperexponential": _hyperexponential_shape,
+    "pareto": _pareto_shape,
+    "uniform": lambda table: _uniform(table, 0, MAX_RELATIVE),
+    "empirical": lambda table: _empirical(table, 0, MAX_RELATIVE),
 }

@@ -148,6 +148,11 @@ class Empirical:
         return total / sum(self.weights)
 
 
+def whole(values: Floats, most: int) -> npt.NDArray[np.int64]:
+    """Rounded to whole numbers from 0 to `most`."""
+    return np.rint(np.clip(values, 0, most)).astype(np.int64)
+
+
 def choose(weights: tuple[float, ...], u: Floats) -> npt.NDArray[np.intp]:
     """For each u the index of one of `weights`, with probability proportional to it."""
     bounds = np.cumsum(np.array(weights, dtype=np.float64))

@@ -18,5 +18,9 @@ class AccessLogError(WorkloadError):
     """An access log that cannot be read, or that holds nothing usable."""
 
 
+class HarError(WorkloadError):
+    """A HAR file that cannot be read, or that holds nothing usable."""
+
+
 class PlanError(WorkloadError):
     """A plan whose arrays contradict one another, or a plan file that is damaged."""

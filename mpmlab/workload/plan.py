@@ -20,18 +20,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from mpmlab.workload.clients import Group
 from mpmlab.workload.errors import PlanError
 
 Int64s = npt.NDArray[np.int64]
 
 #: Part of the hash: a change of what the arrays mean must change every hash.
-FORMAT: Final = "mpmlab-plan-1"
+FORMAT: Final = "mpmlab-plan-2"
 
 _SESSION_COLUMNS: Final = {
     "session_start_us": "<i8",
     "session_first": "<i8",
     "session_requests": "<i4",
-    "session_reuse": "|b1",
+    "session_group": "<i2",
+    "session_cycle": "|b1",
 }
 _REQUEST_COLUMNS: Final = {
     "planned_us": "<i8",
@@ -45,15 +47,16 @@ _REQUEST_COLUMNS: Final = {
 _COLUMNS: Final = {**_SESSION_COLUMNS, **_REQUEST_COLUMNS}
 #: What reading a file that is no plan, or half of one, may raise.
 _DAMAGE: Final = (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
-_METADATA: Final = ("classes", "cycle", "duration_us", "warmup_us", "seed", "scenario")
+_METADATA: Final = ("classes", "arrivals", "duration_us", "warmup_us", "seed", "scenario")
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What the clients do, in microseconds since the start of the run. Arrays are read-only.
 
-    A *session* is one client: one user with at most one connection and one request at a time.
-    Requests are grouped by session, in order. Two plans are equal when their hashes are.
+    A *session* is one client: one user with at most one connection and one request at a time. How
+    it behaves is its group's. Requests are grouped by session, in order; sessions are sorted by
+    start over all groups. Two plans are equal when their hashes are.
     Raises PlanError when the arrays contradict one another."""
 
     # ---- sessions, by start ----
@@ -63,8 +66,11 @@ class Plan:
     session_first: Int64s
     #: How many requests it has, at least one.
     session_requests: npt.NDArray[np.int32]
-    #: True: one keep-alive connection for all its requests; False: a new one for each.
-    session_reuse: npt.NDArray[np.bool_]
+    #: Index into `groups`.
+    session_group: npt.NDArray[np.int16]
+    #: Closed workloads: the session repeats its list of requests until the duration is over; then
+    #: its first request, too, follows `think_us` after the response before it.
+    session_cycle: npt.NDArray[np.bool_]
 
     # ---- requests ----
     #: Absolute planned time, or -1: `think_us` after the previous response of the session ended.
@@ -84,9 +90,10 @@ class Plan:
     response_bytes: Int64s
 
     classes: tuple[str, ...]
-    #: Closed workloads: a session repeats its list of requests until the duration is over; then
-    #: its first request, too, follows `think_us` after the response before it.
-    cycle: bool
+    #: The kinds of clients; at least one group is measured.
+    groups: tuple[Group, ...]
+    #: The kind of the first measured group's arrivals: "poisson", "constant" ...
+    arrivals: str
     #: Nothing is started at or after it.
     duration_us: int
     #: Requests planned in [warmup_us, duration_us) count in the summary.
@@ -99,6 +106,7 @@ class Plan:
         for name, dtype in _COLUMNS.items():
             object.__setattr__(self, name, _frozen(name, getattr(self, name), dtype))
         object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "groups", tuple(self.groups))
         for complaint in _complaints(self):
             raise PlanError(f"plan of {self.scenario!r}: {complaint}")
 
@@ -118,6 +126,20 @@ class Plan:
         """How many requests are listed (a cycle sends each of them as often as it comes round)."""
         return len(self.planned_us)
 
+    @property
+    def cycle(self) -> bool:
+        """Whether any session cycles: then `requests` is what is listed, not what is sent."""
+        return bool(self.session_cycle.any())
+
+    def measured_sessions(self) -> npt.NDArray[np.bool_]:
+        """For each session whether its group is measured."""
+        measured = np.array([group.measured for group in self.groups])
+        return np.asarray(measured[self.session_group])
+
+    def request_measured(self) -> npt.NDArray[np.bool_]:
+        """For each request whether its session's group is measured."""
+        return np.repeat(self.measured_sessions(), self.session_requests)
+
     @cached_property
     def hash(self) -> str:
         """SHA-256 over the canonical bytes (little-endian arrays and metadata), 64 hex digits."""
@@ -131,7 +153,7 @@ class Plan:
 
     def earliest_us(self) -> Int64s:
         """When each request would be sent if every response took no time: planned times, and think
-        times added up. The first round only, if the plan cycles."""
+        times added up. The first round only, where a session cycles."""
         absolute = self.planned_us >= 0
         thought = np.cumsum(np.where(absolute, 0, self.think_us))
         anchor = np.maximum.accumulate(np.where(absolute, np.arange(self.requests), 0))
@@ -139,12 +161,12 @@ class Plan:
 
     @property
     def offered_rate(self) -> float | None:
-        """Requests per second between warm-up and end, by `earliest_us`: exact where every time is
-        absolute, and what an infinitely fast server would see where clients think. None for a
-        closed workload, where the server sets the rate."""
-        if self.cycle:
+        """Requests per second of the measured groups between warm-up and end, by `earliest_us`:
+        exact where every time is absolute, and what an infinitely fast server would see where
+        clients think. None if a measured group is closed: there the server sets the rate."""
+        if np.any(self.session_cycle & self.measured_sessions()):
             return None
-        at = self.earliest_us()
+        at = self.earliest_us()[self.request_measured()]
         counted = int(np.count_nonzero((at >= self.warmup_us) & (at < self.duration_us)))
         return counted / ((self.duration_us - self.warmup_us) / 1e6)
 
@@ -152,17 +174,23 @@ class Plan:
         """One paragraph for people: size, rate, mean demands, identity."""
         rate = self.offered_rate
         offered = "closed loop" if rate is None else f"{rate:.1f} requests/s offered"
-        reused = float(np.mean(self.session_reuse))
-        connections = {0.0: "a new connection for each request", 1.0: "keep-alive"}.get(
-            reused, f"keep-alive in {reused:.0%} of sessions"
-        )
         return (
             f"{self.scenario}: {self.requests} requests{' listed' if self.cycle else ''} in "
-            f"{self.sessions} sessions ({connections}) over {self.duration_us / 1e6:g} s, of which "
-            f"{self.warmup_us / 1e6:g} s warm-up; {offered}; on average "
+            f"{self.sessions} sessions ({self._clients()}) over {self.duration_us / 1e6:g} s, of "
+            f"which {self.warmup_us / 1e6:g} s warm-up; {offered}; on average "
             f"{np.mean(self.cpu_us) / 1e3:.2f} ms CPU, {np.mean(self.wait_us) / 1e3:.2f} ms wait, "
             f"{np.mean(self.request_bytes):.0f} B up, {np.mean(self.response_bytes):.0f} B down; "
             f"classes {', '.join(self.classes)}; seed {self.seed}, plan {self.hash[:12]}."
+        )
+
+    def _clients(self) -> str:
+        if len(self.groups) == 1:
+            return self.groups[0].client.describe()
+        counts = np.bincount(self.session_group, minlength=len(self.groups))
+        return "; ".join(
+            f"{count} of {group.name}{'' if group.measured else ', not measured'}: "
+            f"{group.client.describe()}"
+            for count, group in zip(counts, self.groups, strict=True)
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -194,7 +222,8 @@ class Plan:
                     raise PlanError(f"{path}: format {header['format']!r}; this reads {FORMAT!r}")
                 metadata = json.loads(str(stored["metadata"][()]))
                 columns = {name: stored[name] for name in _COLUMNS}
-            plan = Plan(**columns, **{name: metadata[name] for name in _METADATA})
+            groups = tuple(Group.from_dict(group) for group in metadata["groups"])
+            plan = Plan(**columns, groups=groups, **{name: metadata[name] for name in _METADATA})
         except PlanError:
             raise
         except _DAMAGE as error:
@@ -204,7 +233,9 @@ class Plan:
         return plan
 
     def _metadata(self) -> str:
-        return json.dumps({name: getattr(self, name) for name in _METADATA}, sort_keys=True)
+        facts: dict[str, Any] = {name: getattr(self, name) for name in _METADATA}
+        facts["groups"] = [group.as_dict() for group in self.groups]
+        return json.dumps(facts, sort_keys=True)
 
 
 def _frozen(name: str, values: Any, dtype: str) -> npt.NDArray[Any]:
@@ -239,15 +270,26 @@ def _complaints(plan: Plan) -> Iterator[str]:
         yield "the first request of each session must be planned at the session's start"
     if plan.planned_us.min() < -1 or plan.planned_us.max() >= plan.duration_us:
         yield "planned_us must be -1, or from 0 to below the duration"
-    if plan.cycle and np.count_nonzero(plan.planned_us >= 0) != plan.sessions:
-        yield "in a cycle only the first request of a session has an absolute time"
     for name in ("think_us", "klass", "cpu_us", "wait_us", "request_bytes", "response_bytes"):
         if getattr(plan, name).min() < 0:
             yield f"{name} must not be negative"
     if plan.klass.max() >= len(plan.classes):
         yield f"klass names class {plan.klass.max()}, but there are {len(plan.classes)}"
+    yield from _group_complaints(plan)
     owner = np.repeat(np.arange(plan.sessions), counts)
     absolute = plan.planned_us >= 0
+    cycling = plan.session_cycle[owner]
+    if np.count_nonzero(absolute & cycling) != np.count_nonzero(plan.session_cycle):
+        yield "in a cycle only the first request of a session has an absolute time"
     same = np.diff(owner[absolute]) == 0
     if np.any(np.diff(plan.planned_us[absolute])[same] < 0):
         yield "the absolute times of a session must not decrease"
+
+
+def _group_complaints(plan: Plan) -> Iterator[str]:
+    if not any(group.measured for group in plan.groups):
+        yield "no group is measured"
+    if len({group.name for group in plan.groups}) != len(plan.groups):
+        yield "two groups have one name"
+    if plan.session_group.min() < 0 or plan.session_group.max() >= len(plan.groups):
+        yield f"session_group must be from 0 to {len(plan.groups) - 1}"

@@ -7,34 +7,54 @@ the order of their lines.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from mpmlab.core.demand import MAX_RESPONSE_BYTES
 from mpmlab.workload.accesslog import LogRequests
+from mpmlab.workload.classes import RequestClass, class_of
 from mpmlab.workload.errors import ScenarioError
-from mpmlab.workload.scenario import LogArrivals, RequestClass
-from mpmlab.workload.skeleton import MAX_REQUESTS, Int64s, LoggedFacts, Skeleton
-from mpmlab.workload.streams import Stream
+from mpmlab.workload.skeleton import MAX_REQUESTS, Int64s, RecordedFacts, Skeleton
+from mpmlab.workload.streams import Stream, Streams
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+@dataclass(frozen=True)
+class LogArrivals:
+    """An access log sent again, `speedup` times faster, from `start` (included) to `end` (not).
+    Those are seconds after the log's first request, or times; a time without a zone is read on
+    the log's own clock. Requests of one host less than `session_gap_s` (of the log's time) apart
+    are one session."""
+
+    file: Path
+    speedup: float
+    start: float | datetime | None
+    end: float | datetime | None
+    session_gap_s: float
+    kind: ClassVar[str] = "accesslog"
+    #: What its classes do not say.
+    recorded: ClassVar[tuple[str, ...]] = ("response_bytes",)
 
 
 def replay_skeleton(
     arrivals: LogArrivals,
     classes: tuple[RequestClass, ...],
     log: LogRequests,
-    seed: int,
+    streams: Streams,
     duration_us: int,
 ) -> Skeleton:
-    """The selected requests, by session, at their planned times; those at or after the duration are
-    left out. Raises ScenarioError if nothing is selected."""
+    """The selected requests, by session, at their planned times: their distances in the log from
+    the second of the first, divided by the speedup. Those at or after the duration are left out.
+    Raises ScenarioError if nothing is selected."""
     chosen = _select(arrivals, log)
-    log_us = spread_seconds(log.time_s[chosen], Stream(seed, "log/second"))
-    at_us = np.rint((log_us - log_us[0] // 1_000_000 * 1_000_000) / arrivals.speedup)
-    at_us = at_us.astype(np.int64)
+    log_us = spread_seconds(log.time_s[chosen], streams.open("log/second"))
+    at_us = faster(log_us - log_us[0] // 1_000_000 * 1_000_000, arrivals.speedup)
     within = at_us < duration_us
     chosen, log_us, at_us = chosen[within], log_us[within], at_us[within]
     if len(chosen) > MAX_REQUESTS:
@@ -45,13 +65,24 @@ def replay_skeleton(
     if not len(chosen):
         raise ScenarioError("arrivals.speedup: no request falls into the duration")
     session = group_sessions(log.host[chosen], log_us, arrivals.session_gap_s)
-    # Sessions are numbered by their first request, so this keeps them sorted by start.
+    order, starts, counts = grouped(session, at_us)
+    facts = _facts(log, chosen[order], classes, order)
+    planned = at_us[order]
+    return Skeleton(starts, counts, planned, np.zeros_like(planned), recorded=facts)
+
+
+def faster(offset_us: Int64s, speedup: float) -> Int64s:
+    """Distances from the start of a recording as they are in its replay, to the microsecond."""
+    return offset_us if speedup == 1 else np.rint(offset_us / speedup).astype(np.int64)
+
+
+def grouped(session: Int64s, at_us: Int64s) -> tuple[npt.NDArray[np.intp], Int64s, Int64s]:
+    """From the session of each request, both by time: the order of the requests by session, the
+    sessions' starts and their numbers of requests. Sessions are numbered by their first requests,
+    so that they come out sorted by start."""
     order = np.argsort(session, kind="stable")
-    chosen, planned = chosen[order], at_us[order]
     counts = np.bincount(session).astype(np.int64)
-    first = np.cumsum(counts) - counts
-    facts = _facts(log, chosen, classes, order)
-    return Skeleton(planned[first], counts, planned, np.zeros_like(planned), logged=facts)
+    return order, at_us[order[np.cumsum(counts) - counts]], counts
 
 
 def spread_seconds(time_s: Int64s, stream: Stream) -> Int64s:
@@ -113,7 +144,7 @@ def _facts(
     chosen: npt.NDArray[np.intp],
     classes: tuple[RequestClass, ...],
     place: npt.NDArray[np.intp],
-) -> LoggedFacts:
+) -> RecordedFacts:
     sizes = log.response_bytes[chosen]
     if sizes.max() > MAX_RESPONSE_BYTES:
         line = log.line[chosen[np.argmax(sizes)]]
@@ -121,15 +152,9 @@ def _facts(
             f"arrivals.file: line {line} of the log has {sizes.max():,} bytes; accepted: at most "
             f"{MAX_RESPONSE_BYTES:,} (leave it out by from and to)"
         )
-    by_target = np.array([_class_of(target, classes) for target in log.targets], dtype=np.int16)
+    by_target = np.array(
+        [class_of(target.partition("?")[0], classes) for target in log.targets], dtype=np.int16
+    )
     by_method = np.array([method.upper() in _METHODS_WITH_BODY for method in log.methods])
-    return LoggedFacts(by_target[log.target[chosen]], sizes, by_method[log.method[chosen]], place)
-
-
-def _class_of(target: str, classes: tuple[RequestClass, ...]) -> int:
-    """The first class whose pattern is found in the path; the last has none and takes the rest."""
-    path = target.partition("?")[0]
-    for i, one in enumerate(classes):
-        if one.match is None or one.match.search(path):
-            return i
-    raise AssertionError("the last class of a log has no pattern")
+    has_body = by_method[log.method[chosen]]
+    return RecordedFacts(by_target[log.target[chosen]], sizes, place, has_body=has_body)

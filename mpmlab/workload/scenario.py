@@ -1,7 +1,8 @@
 """Scenarios: what a TOML file says about load and server, read and validated completely.
 
-Meaning and validation only; drawing numbers is compile.py. Whatever is wrong is one ScenarioError
-naming file, line, key and what is accepted.
+The file as a whole and its groups; the tables in it are arrivals_table.py, client_table.py and
+class_table.py, drawing numbers is compile.py. Whatever is wrong is one ScenarioError naming file,
+line, key and what is accepted.
 """
 
 from __future__ import annotations
@@ -10,101 +11,41 @@ import difflib
 import importlib.resources
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from mpmlab.core.demand import MAX_RESPONSE_BYTES, MAX_US
-from mpmlab.workload.accesslog import parse_time
-from mpmlab.workload.dist_table import read_distribution
-from mpmlab.workload.distributions import Distribution
+from mpmlab.workload.arrivals_table import Arrivals, read_arrivals
+from mpmlab.workload.class_table import check_classes, read_class, read_names
+from mpmlab.workload.classes import RequestClass
+from mpmlab.workload.client_table import read_client
+from mpmlab.workload.clients import Group
 from mpmlab.workload.errors import ScenarioError
+from mpmlab.workload.limits import MAX_DURATION_S, to_us
 from mpmlab.workload.toml_table import Table, read_toml
 
-#: One week; longer runs are a typing error.
-MAX_DURATION_S: Final = 7 * 86_400
-MAX_RATE_PER_S: Final = 1_000_000
-MAX_USERS: Final = 1_000_000
-MAX_LISTED: Final = 1_000_000
-MAX_THINK_S: Final = 86_400
-MAX_SPEEDUP: Final = 1_000_000
-#: As many as Plan.klass (int16) can number.
-MAX_CLASSES: Final = 32_767
-#: A browser's habit of 1995 to today: connections idle for 15 s are given up (httpd's
-#: KeepAliveTimeout had this default up to 2.0).
-DEFAULT_SESSION_GAP_S: Final = 15
-
-_DEMANDS: Final = {
-    "cpu_us": MAX_US,
-    "wait_us": MAX_US,
-    "request_bytes": MAX_RESPONSE_BYTES,
-    "response_bytes": MAX_RESPONSE_BYTES,
-}
+#: The group of the top-level [arrivals].
+MAIN: Final = "main"
+#: More kinds of clients than anybody names.
+MAX_GROUPS: Final = 1_000
+#: It is a part of the names of random streams, which "/" separates.
+_GROUP_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+\Z")
 
 
 @dataclass(frozen=True)
-class OpenArrivals:
-    """Requests that come by themselves, each a session of its own: Poisson or evenly spaced."""
+class GroupLoad:
+    """One group of clients: who they are, when they come, and what they ask for."""
 
-    kind: str
-    rate_per_s: float
-    keep_alive: bool
+    group: Group
+    arrivals: Arrivals
+    #: Indices into the scenario's classes.
+    classes: tuple[int, ...]
 
-
-@dataclass(frozen=True)
-class ClosedArrivals:
-    """`users` who each send, await, think, and send again, cycling through `requests_listed`. They
-    begin thinking, spread evenly over `ramp_s`."""
-
-    users: int
-    requests_listed: int
-    think_s: Distribution
-    ramp_s: float
-    keep_alive: bool
-
-
-@dataclass(frozen=True)
-class SessionArrivals:
-    """Clients that come as a Poisson stream, send some requests with thinks between, and leave."""
-
-    rate_per_s: float
-    requests_per_session: Distribution
-    think_s: Distribution
-    keep_alive: bool
-
-
-@dataclass(frozen=True)
-class LogArrivals:
-    """An access log sent again, `speedup` times faster, from `start` (included) to `end` (not).
-    Those are seconds after the log's first request, or times; a time without a zone is read on
-    the log's own clock. Requests of one host less than `session_gap_s` (of the log's time) apart
-    are one session."""
-
-    file: Path
-    speedup: float
-    start: float | datetime | None
-    end: float | datetime | None
-    session_gap_s: float
-    keep_alive: bool
-
-
-Arrivals = OpenArrivals | ClosedArrivals | SessionArrivals | LogArrivals
-
-
-@dataclass(frozen=True)
-class RequestClass:
-    """One kind of request: how often (`weight`, or for logs the paths that `match`) and how much.
-    `response_bytes` is None where the log says it."""
-
-    name: str
-    weight: float
-    match: re.Pattern[str] | None
-    cpu_us: Distribution
-    wait_us: Distribution
-    request_bytes: Distribution
-    response_bytes: Distribution | None
+    @property
+    def stream_prefix(self) -> str:
+        """What the names of its random streams begin with: nothing for the main group, so that
+        another group added to a scenario moves none of its numbers."""
+        return "" if self.group.name == MAIN else f"group/{self.group.name}/"
 
 
 @dataclass(frozen=True)
@@ -124,7 +65,7 @@ class Scenario:
     description: str
     duration_us: int
     warmup_us: int
-    arrivals: Arrivals
+    groups: tuple[GroupLoad, ...]
     classes: tuple[RequestClass, ...]
     directives: tuple[Directive, ...]
     path: Path
@@ -159,7 +100,8 @@ def load_scenario(name_or_path: str | os.PathLike[str]) -> Scenario:
 
 def read_scenario(table: Table) -> Scenario:
     """Validate a file's top table. Raises ScenarioError."""
-    table.only(("name", "description", "duration_s", "warmup_s", "arrivals", "class", "directives"))
+    load = ("arrivals", "client", "classes", "group", "class")
+    table.only(("name", "description", "duration_s", "warmup_s", *load, "directives"))
     duration_us = to_us(table.number("duration_s", 1e-3, MAX_DURATION_S))
     warmup_us = to_us(table.number("warmup_s", 0, MAX_DURATION_S, default=0))
     if warmup_us >= duration_us:
@@ -167,154 +109,95 @@ def read_scenario(table: Table) -> Scenario:
             "warmup_s", f"is {warmup_us / 1e6:g}; accepted: less than duration_s "
             f"({duration_us / 1e6:g})"
         )  # fmt: skip
-    arrivals = _read_arrivals(table.table("arrivals"))
+    name = table.text("name")
+    class_tables = table.tables("class")
+    names = read_names(class_tables)
+    groups = _read_groups(table, names)
     return Scenario(
-        name=table.text("name"),
+        name=name,
         description=table.text("description", default=""),
         duration_us=duration_us,
         warmup_us=warmup_us,
-        arrivals=arrivals,
-        classes=_read_classes(table.tables("class"), isinstance(arrivals, LogArrivals)),
+        groups=groups,
+        classes=_read_classes(class_tables, groups),
         directives=_read_directives(table.table("directives", optional=True)),
         path=table.file,
     )
 
 
-def to_us(seconds: float) -> int:
-    """Seconds to whole microseconds."""
-    return round(seconds * 1e6)
+def _read_groups(table: Table, class_names: list[str]) -> tuple[GroupLoad, ...]:
+    """The top-level [arrivals] with [client] and `classes` is one group; each [[group]] another."""
+    groups = []
+    if table.has("arrivals") or not table.has("group"):
+        arrivals_table = table.table("arrivals")
+        arrivals = read_arrivals(arrivals_table)
+        client = read_client(arrivals_table, arrivals, table.table("client", optional=True))
+        chosen = _chosen(table, class_names)
+        groups.append(GroupLoad(Group(MAIN, True, client), arrivals, chosen))
+    for key in ("client", "classes"):
+        if table.has(key) and not groups:
+            raise table.wrong(
+                key, f"belongs to [arrivals], which is missing; accepted: {key} of a [[group]]"
+            )
+    tables = table.tables("group") if table.has("group") else []
+    if len(tables) > MAX_GROUPS:
+        raise table.wrong("group", f"there are {len(tables)}; accepted: at most {MAX_GROUPS}")
+    names = {MAIN}
+    for one in tables:
+        groups.append(_read_group(one, class_names))
+        name = groups[-1].group.name
+        if name in names:
+            raise one.wrong("name", f"{name!r} is taken; accepted: a name of its own")
+        names.add(name)
+    if not any(one.group.measured for one in groups):
+        raise tables[0].wrong("measured", "every group has false; accepted: true in at least one")
+    return tuple(groups)
 
 
-def _read_arrivals(table: Table) -> Arrivals:
-    return _ARRIVALS[table.choice("kind", _ARRIVALS)](table)
+def _read_group(table: Table, class_names: list[str]) -> GroupLoad:
+    table.only(("name", "measured", "classes", "arrivals", "client"))
+    name = table.text("name")
+    if not _GROUP_NAME.match(name):
+        raise table.wrong("name", f"is {name!r}; accepted: letters, digits, '-', '_' and '.'")
+    arrivals_table = table.table("arrivals")
+    arrivals = read_arrivals(arrivals_table)
+    client = read_client(arrivals_table, arrivals, table.table("client", optional=True))
+    measured = table.boolean("measured", default=True)
+    return GroupLoad(Group(name, measured, client), arrivals, _chosen(table, class_names))
 
 
-def _open(table: Table) -> OpenArrivals:
-    table.only(("kind", "rate_per_s", "keep_alive"))
-    return OpenArrivals(
-        kind=table.text("kind"),
-        rate_per_s=table.number("rate_per_s", 0, MAX_RATE_PER_S, above=True),
-        keep_alive=table.boolean("keep_alive", default=False),
-    )
+def _chosen(table: Table, class_names: list[str]) -> tuple[int, ...]:
+    """The classes of a group: those it lists, in the scenario's order, or all."""
+    accepted = f"a list of names of classes: {', '.join(class_names)}"
+    listed = table.value("classes", accepted, class_names)
+    if not isinstance(listed, list) or not listed:
+        raise table.wrong("classes", f"is {listed!r}; accepted: {accepted}")
+    for one in listed:
+        if one not in class_names:
+            raise table.wrong("classes", f"holds {one!r}; accepted: {accepted}")
+    return tuple(i for i, name in enumerate(class_names) if name in listed)
 
 
-def _closed(table: Table) -> ClosedArrivals:
-    table.only(("kind", "users", "requests_listed", "think_s", "ramp_s", "keep_alive"))
-    return ClosedArrivals(
-        users=table.integer("users", 1, MAX_USERS),
-        requests_listed=table.integer("requests_listed", 1, MAX_LISTED, default=200),
-        think_s=read_distribution(table, "think_s", 0, MAX_THINK_S, default=0),
-        ramp_s=table.number("ramp_s", 0, MAX_DURATION_S, default=0),
-        keep_alive=table.boolean("keep_alive", default=True),
-    )
-
-
-def _sessions(table: Table) -> SessionArrivals:
-    table.only(("kind", "rate_per_s", "requests_per_session", "think_s", "keep_alive"))
-    return SessionArrivals(
-        rate_per_s=table.number("rate_per_s", 0, MAX_RATE_PER_S, above=True),
-        requests_per_session=read_distribution(table, "requests_per_session", 1, MAX_LISTED),
-        think_s=read_distribution(table, "think_s", 0, MAX_THINK_S, default=0),
-        keep_alive=table.boolean("keep_alive", default=True),
-    )
-
-
-def _log(table: Table) -> LogArrivals:
-    table.only(("kind", "file", "speedup", "from", "to", "session_gap_s", "keep_alive"))
-    file = table.file.parent / table.text("file")
-    if not file.is_file():
-        raise table.wrong("file", f"there is no file {file}; accepted: an access log, plain or .gz")
-    return LogArrivals(
-        file=file,
-        speedup=table.number("speedup", 0, MAX_SPEEDUP, above=True, default=1),
-        start=_read_instant(table, "from"),
-        end=_read_instant(table, "to"),
-        session_gap_s=table.number(
-            "session_gap_s", 0, MAX_DURATION_S, default=DEFAULT_SESSION_GAP_S
-        ),
-        keep_alive=table.boolean("keep_alive", default=True),
-    )
-
-
-_ARRIVALS: Final[dict[str, Callable[[Table], Arrivals]]] = {
-    "poisson": _open,
-    "constant": _open,
-    "closed": _closed,
-    "sessions": _sessions,
-    "accesslog": _log,
-}
-
-
-def _read_instant(table: Table, key: str) -> float | datetime | None:
-    """An offset in seconds, or a time as the log writes it, or in ISO 8601."""
-    value: Any = table.value(key, "", None)
-    if value is None or isinstance(value, datetime):
-        return value
-    if isinstance(value, str):
-        readers: tuple[Callable[[str], float | datetime], ...] = (
-            float,
-            datetime.fromisoformat,
-            lambda text: datetime.fromtimestamp(parse_time(text)[0], UTC),
-        )
-        for reader in readers:
-            try:
-                value = reader(value)
-            except (ValueError, IndexError, KeyError):
-                continue
-            break
-    if isinstance(value, datetime):
-        return value
-    good = isinstance(value, int | float) and not isinstance(value, bool)
-    if not good or not 0 <= value < float("inf"):
-        raise table.wrong(
-            key,
-            f"is {value!r}; accepted: seconds after the log's first request, "
-            f'"01/Jul/1995:00:00:01 -0400", "1995-07-01T00:00:01-04:00"',
-        )
-    return float(value)
-
-
-def _read_classes(tables: list[Table], of_log: bool) -> tuple[RequestClass, ...]:
-    if len(tables) > MAX_CLASSES:
-        raise tables[-1].wrong("name", f"too many classes; accepted: at most {MAX_CLASSES}")
-    classes = [_read_class(table, of_log) for table in tables]
-    names: set[str] = set()
-    for i, (table, one) in enumerate(zip(tables, classes, strict=True)):
-        if one.name in names:
-            raise table.wrong("name", f"{one.name!r} is there twice; accepted: a name of its own")
-        names.add(one.name)
-        last = i == len(tables) - 1
-        if of_log and (one.match is None) != last:
-            problem = "accepted only without it in the last class, which takes all other paths"
-            raise table.wrong("match", problem if last else f"missing; {problem}")
-    if not sum(one.weight for one in classes):
-        raise tables[0].wrong("weight", "every weight is 0; accepted: at least one above 0")
+def _read_classes(tables: list[Table], groups: tuple[GroupLoad, ...]) -> tuple[RequestClass, ...]:
+    """Every class as the groups that use it want it, and every group's classes together."""
+    classes = []
+    for i, table in enumerate(tables):
+        users = [one for one in groups if i in one.classes]
+        if not users:
+            raise table.wrong("name", "no group uses this class; accepted: in `classes` of a group")
+        wanted = {one.arrivals.recorded for one in users}
+        if len(wanted) > 1:
+            raise table.wrong(
+                "name",
+                f"is used by groups whose arrivals say different things of a request "
+                f"({', '.join(one.group.name for one in users)}); accepted: classes of their own, "
+                f"by `classes` of the groups",
+            )
+        classes.append(read_class(table, wanted.pop()))
+    for one in groups:
+        used = [(tables[i], classes[i]) for i in one.classes]
+        check_classes(used, recorded=one.arrivals.recorded is not None)
     return tuple(classes)
-
-
-def _read_class(table: Table, of_log: bool) -> RequestClass:
-    own = ("match",) if of_log else ("weight", "response_bytes")
-    if of_log and table.has("response_bytes"):
-        raise table.wrong("response_bytes", "not accepted here: the access log says the size")
-    table.only(("name", "cpu_us", "wait_us", "request_bytes", *own))
-    demands = {
-        key: read_distribution(table, key, 0, limit, default=0) for key, limit in _DEMANDS.items()
-    }
-    match = None
-    if table.has("match"):
-        try:
-            match = re.compile(table.text("match"))
-        except re.error as error:
-            raise table.wrong("match", f"{error}; accepted: a Python regular expression") from error
-    return RequestClass(
-        name=table.text("name"),
-        weight=table.number("weight", 0, 1e12, default=1),
-        match=match,
-        cpu_us=demands["cpu_us"],
-        wait_us=demands["wait_us"],
-        request_bytes=demands["request_bytes"],
-        response_bytes=None if of_log else demands["response_bytes"],
-    )
 
 
 def _read_directives(table: Table) -> tuple[Directive, ...]:

@@ -1,6 +1,7 @@
 """The skeleton of a plan: when sessions start, how many requests they have, when those come.
 
-One value object, made by arrivals.py and replay.py, given flesh (classes, demands) by compile.py.
+One value object, made by arrivals.py, replay.py and har_replay.py, given flesh (classes, demands)
+by compile.py.
 """
 
 from __future__ import annotations
@@ -15,18 +16,25 @@ Int64s = npt.NDArray[np.int64]
 
 #: Most requests of one plan: ten million are 600 MB of arrays.
 MAX_REQUESTS: Final = 10_000_000
+#: Where a heavy tail is cut, as no run ever comes so far: 35 years.
+LONGEST_US: Final = 2**50
 
 
 @dataclass(frozen=True, eq=False)
-class LoggedFacts:
-    """What an access log says of each request; without a log, drawing decides."""
+class RecordedFacts:
+    """What a recording (an access log, a HAR file) says of each request; where it says nothing,
+    drawing decides."""
 
     klass: npt.NDArray[np.int16]
     response_bytes: Int64s
-    #: Whether the request has a body, of the size that its class draws (POST, PUT, PATCH).
-    has_body: npt.NDArray[np.bool_]
     #: The request's place among those replayed, by time: the same however long the run.
     place: npt.NDArray[np.intp]
+    #: Whether the request has a body (POST, PUT, PATCH), of the size that its class draws.
+    has_body: npt.NDArray[np.bool_] | None = None
+    #: The size of the request's body, if the recording knows it.
+    request_bytes: Int64s | None = None
+    #: The server's waits, if those of the recording are to be waited again.
+    wait_us: Int64s | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +45,9 @@ class Skeleton:
     session_requests: Int64s
     planned_us: Int64s
     think_us: Int64s
+    #: See Plan.session_cycle: the same for all sessions of one part of the load.
     cycle: bool = False
-    logged: LoggedFacts | None = None
+    recorded: RecordedFacts | None = None
 
     @property
     def session_first(self) -> Int64s:

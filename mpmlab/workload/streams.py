@@ -8,6 +8,7 @@ never moves the numbers of another, and a comparison shares all it can (common r
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -29,3 +30,16 @@ class Stream:
     def uniforms(self, n: int) -> Floats:
         """The next n numbers, each from 0 (possible) to 1 (impossible) in steps of 2**-53."""
         return np.asarray((self._bits.random_raw(n) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The streams of a seed for one part of the load; a part has its own by the prefix of their
+    names, so that another part added beside it moves nothing."""
+
+    seed: int
+    prefix: str = ""
+
+    def open(self, name: str) -> Stream:
+        """The stream of this name, from its beginning."""
+        return Stream(self.seed, self.prefix + name)

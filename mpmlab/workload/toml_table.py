@@ -158,10 +158,10 @@ class Table:
             raise self.wrong(key, f"is {value!r}; accepted: true, false")
         return value
 
-    def choice(self, key: str, options: Iterable[str]) -> str:
+    def choice(self, key: str, options: Iterable[str], *, default: Any = REQUIRED) -> str:
         """One of a few words."""
         options = list(options)
-        value = self.value(key, ", ".join(options))
+        value = self.value(key, ", ".join(options), default)
         if value not in options:
             near = difflib.get_close_matches(str(value), options, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
@@ -188,9 +188,10 @@ class Table:
         return Table(self.file, self._lines, (*self._path, key), value)
 
     def tables(self, key: str) -> list[Table]:
-        """An array of one or more tables, [[key]]."""
+        """An array of one or more tables: [[key]], or key = [{ ... }, { ... }]."""
         value = self.value(key, f"one or more tables [[{key}]]")
-        if not isinstance(value, list) or not value or not isinstance(value[0], dict):
+        good = isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
+        if not good:
             raise self.wrong(key, f"accepted: one or more tables [[{key}]]")
         return [
             Table(self.file, self._lines, (*self._path, key, i), item)

@@ -29,6 +29,7 @@ from mpmlab.load.recorder import Recorder, Records
 from mpmlab.real.handles import Address
 from mpmlab.real.loop import LoopKernel
 from mpmlab.sim import World
+from mpmlab.workload.clients import ClientKind, Group
 from mpmlab.workload.plan import Plan
 
 HOST = "127.0.0.1"
@@ -61,6 +62,7 @@ def plan_of(
     cycle: bool = False,
     wait_us: int = 0,
     request_bytes: int = 0,
+    client: ClientKind | None = None,
 ) -> Plan:
     """The plan of these sessions."""
     asks = [ask for session in sessions for ask in session]
@@ -70,7 +72,8 @@ def plan_of(
         session_start_us=np.array([round(1e6 * (session[0][0] or 0)) for session in sessions]),
         session_first=np.cumsum(counts) - counts,
         session_requests=counts.astype(np.int32),
-        session_reuse=np.full(len(sessions), reuse),
+        session_group=np.zeros(len(sessions), dtype=np.int16),
+        session_cycle=np.full(len(sessions), cycle),
         planned_us=np.array([-1 if at is None else round(1e6 * at) for at, _, _ in asks]),
         think_us=np.array([round(1e6 * think) for _, think, _ in asks]),
         klass=same.astype(np.int16),
@@ -79,7 +82,8 @@ def plan_of(
         request_bytes=same + request_bytes,
         response_bytes=np.array([size for _, _, size in asks]),
         classes=("page",),
-        cycle=cycle,
+        groups=(Group("main", True, client or ClientKind(keep_alive=reuse)),),
+        arrivals="constant",
         duration_us=round(1e6 * duration_s),
         warmup_us=0,
         seed=1,

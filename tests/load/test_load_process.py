@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from mpmlab.load.recorder import Outcome, Records
-from mpmlab.real.load_process import BAD_INPUT, COMPLETE, STOPPED, LoadError, LoadProcess, Progress
+from mpmlab.bench.load_process import LoadError, LoadProcess
+from mpmlab.real.load_process import BAD_INPUT, COMPLETE, STOPPED, Progress
 from mpmlab.workload.plan import Plan
 from tests.load.load_worlds import HOST, plan_of, real_server
 
@@ -180,7 +181,7 @@ def test_bad_input_is_one_clear_error(tmp_path: Path, fault: str) -> None:
 _BENCH = """
 import sys
 from pathlib import Path
-from mpmlab.real.load_process import LoadProcess
+from mpmlab.bench.load_process import LoadProcess
 plan, host, port, records = sys.argv[1:]
 process = LoadProcess(Path(plan), host, int(port), Path(records))
 while not any(line.ok for line in process.progress(1.0)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -140,5 +141,5 @@ def test_overdue_requests_of_a_stopped_run_are_not_sent() -> None:
 
 def test_adding_too_few_values_fails() -> None:
     """A row has a value for each column."""
-    with pytest.raises(ValueError):
+    with pytest.raises(struct.error):
         Recorder().add(1, 2, 3)

@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpmlab.workload.arrivals import constant_times_us, poisson_times_us
 from mpmlab.workload.compile import compile_plan
 from mpmlab.workload.errors import ScenarioError
 from mpmlab.workload.plan import Plan
-from mpmlab.workload.scenario import load_scenario, shipped_scenarios
-from mpmlab.workload.streams import Stream
+from mpmlab.workload.scenario import load_scenario
 from tests.workload.workload_samples import ONE_CLASS, plan_with, scenario_of, scenario_with
 
 SESSIONS = (
@@ -36,100 +34,16 @@ response_bytes = { dist = "pareto", low = 100, high = 10000, alpha = 1.1 }
 """
 
 
-@pytest.mark.parametrize(
-    ("name", "seed", "expected"),
-    [
-        ("default", 1, "0368cb87c3654fea7c0fad3aa8575fd0784f87945570ff534908e396c8117230"),
-        ("nasa", 7, "350efdd0e362fef874601abdf5c9a7095d3ac0d79930fa481d8a3876691e782b"),
-    ],
-)
-def test_golden_hashes(name: str, seed: int, expected: str) -> None:
-    """Pinned: whoever changes what a seed means must know it, and say so in the change log."""
-    assert compile_plan(load_scenario(name), seed).hash == expected
-
-
-@pytest.mark.parametrize("name", shipped_scenarios())
-def test_shipped_scenarios_compile(name: str) -> None:
-    """Each gives a plan, the same twice, another for another seed, at a rate that one core of a
-    Python server (0.4 ms of its own per request) bears with utilisation below 0.6, but for the one
-    that is there to saturate it."""
-    scenario = load_scenario(name)
-    assert scenario.description
-    plan = compile_plan(scenario, 1)
-    assert plan == compile_plan(scenario, 1)
-    assert plan != compile_plan(scenario, 2)
-    assert 0 < plan.warmup_us < plan.duration_us <= 30_000_000
-    busy_s = (float(np.mean(plan.cpu_us)) + 400) / 1e6
-    if plan.offered_rate is not None:
-        assert 80 <= plan.offered_rate <= 200
-        assert plan.offered_rate * busy_s < 0.6
-        assert set(plan.klass.tolist()) == set(range(len(plan.classes)))
-    else:
-        # The asymptotic bound of a closed network: users over the cycle without queueing.
-        cycle_s = busy_s + float(np.mean(plan.wait_us) + np.mean(plan.think_us)) / 1e6
-        demanded = plan.sessions / cycle_s * busy_s
-        assert demanded > 5 if name == "saturation" else demanded < 0.6
-
-
-def test_keep_alive_twins_differ_in_nothing_else() -> None:
-    """keepalive-sessions and connection-per-request are one workload, request for request."""
-    kept = compile_plan(load_scenario("keepalive-sessions"), 3)
-    single = compile_plan(load_scenario("connection-per-request"), 3)
-    assert kept.session_reuse.all()
-    assert not single.session_reuse.any()
-    assert replace(single, session_reuse=kept.session_reuse, scenario=kept.scenario) == kept
-
-
-def test_poisson_counts_and_gaps() -> None:
-    """A Poisson process: count within 5 standard deviations, and gaps that pass
-    Kolmogorov-Smirnov for the exponential at 1e-6."""
-    rate, duration_s = 2_000.0, 10
-    times = poisson_times_us(rate, duration_s * 1_000_000, Stream(1, "arrivals"))
-    expected = rate * duration_s
-    assert abs(len(times) - expected) < 5 * math.sqrt(expected)
-    gaps = np.sort(np.diff(times)) / 1e6
-    n = len(gaps)
-    distance = np.max(np.abs(1 - np.exp(-rate * gaps) - (np.arange(n) + 0.5) / n))
-    rounding = rate * 1e-6  # of the times to whole microseconds
-    assert distance < math.sqrt(math.log(2 / 1e-6) / 2 / n) + rounding + 0.5 / n
-
-
-def test_poisson_gaps_are_independent() -> None:
-    """The lag-1 correlation of gaps and the dispersion of counts per second are Poisson's."""
-    times = poisson_times_us(500, 100_000_000, Stream(2, "arrivals"))
-    gaps = np.diff(times).astype(float)
-    correlation = float(np.corrcoef(gaps[1:], gaps[:-1])[0, 1])
-    assert abs(correlation) < 5 / math.sqrt(len(gaps))
-    counts = np.bincount(times // 1_000_000, minlength=100)
-    # (n - 1) * dispersion is chi-squared with n - 1 degrees: 5 standard deviations.
-    assert abs(float(counts.var(ddof=1) / counts.mean()) - 1) < 5 * math.sqrt(2 / 99)
-
-
-def test_a_longer_duration_only_adds() -> None:
-    """Poisson times of a short run are the beginning of those of a long one, in any blocks."""
-    short = poisson_times_us(300, 1_000_000, Stream(1, "arrivals"))
-    long = poisson_times_us(300, 60_000_000, Stream(1, "arrivals"))
-    assert np.array_equal(short, long[: len(short)])
-    assert long[len(short)] >= 1_000_000
-
-
-@pytest.mark.parametrize("rate", [0.1, 3.0, 7.0, 999.0, 1e6])
-def test_constant_times(rate: float) -> None:
-    """Exactly the moments k / rate below the duration, each to the microsecond, without drift."""
-    times = constant_times_us(rate, 2_000_000)
-    assert len(times) == math.ceil(rate * 2)
-    assert np.max(np.abs(times - np.arange(len(times)) / rate * 1e6)) <= 0.5
-
-
 def test_single_requests(tmp_path: Path) -> None:
     """poisson and constant: each request is a session of its own, without reuse by default."""
     for kind in ("poisson", "constant"):
         plan = plan_with(tmp_path, f'kind = "{kind}"\nrate_per_s = 50')
         assert plan.sessions == plan.requests
-        assert not plan.session_reuse.any()
+        assert not plan.groups[0].client.keep_alive
         assert np.array_equal(plan.planned_us, plan.session_start_us)
         kept = plan_with(tmp_path, f'kind = "{kind}"\nrate_per_s = 50\nkeep_alive = true')
-        assert kept.session_reuse.all()
+        assert kept.groups[0].client.keep_alive
+        assert (plan.arrivals, kept.arrivals) == (kind, kind)
 
 
 def test_sessions(tmp_path: Path) -> None:
@@ -145,7 +59,7 @@ def test_sessions(tmp_path: Path) -> None:
     assert np.all(plan.think_us[~later] == 0)
     thinks = plan.think_us[later]
     assert float(thinks.mean()) == pytest.approx(2e5, abs=5 * 2e5 / math.sqrt(len(thinks)))
-    assert plan.session_reuse.all()
+    assert plan.groups[0].client.keep_alive
     # The variance of a compound Poisson count: rate * time * E[N^2], of which E[N^2] = 28.
     assert plan.offered_rate == pytest.approx(400, abs=5 * math.sqrt(100 * 28 / 100) + 4)
 

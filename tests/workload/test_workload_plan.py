@@ -8,17 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mpmlab.workload.clients import ClientKind, Group
 from mpmlab.workload.errors import PlanError
 from mpmlab.workload.plan import Plan
 
+VISITORS = Group("visitors", True, ClientKind(rtt_s=0.02))
+HOLDERS = Group("holders", False, ClientKind(hold_s=5))
+
 
 def small(**changes: Any) -> Plan:
-    """Two sessions of two and one requests, with some columns changed."""
+    """Two sessions of two and one requests, the second not measured, with some columns changed."""
     columns: dict[str, Any] = {
         "session_start_us": [0, 500_000],
         "session_first": [0, 2],
         "session_requests": [2, 1],
-        "session_reuse": [True, False],
+        "session_group": [0, 1],
+        "session_cycle": [False, False],
         "planned_us": [0, -1, 500_000],
         "think_us": [0, 1000, 0],
         "klass": [0, 1, 0],
@@ -27,7 +32,8 @@ def small(**changes: Any) -> Plan:
         "request_bytes": [0, 0, 7],
         "response_bytes": [8, 9, 10],
         "classes": ("a", "b"),
-        "cycle": False,
+        "groups": (VISITORS, HOLDERS),
+        "arrivals": "poisson",
         "duration_us": 1_000_000,
         "warmup_us": 200_000,
         "seed": 1,
@@ -58,14 +64,19 @@ def test_the_plan_does_not_share_the_callers_array() -> None:
 
 def test_hash_is_pinned() -> None:
     """The canonical bytes are part of the file format: this hash holds on every platform."""
-    assert small().hash == "c8ce9deb11bb8e1e569e1b232e1d55a0afbd3aa4742626d0b2b9fe1c4b0d8f49"
+    assert small().hash == "e07c59d01ff3346cb6f1de3197a4b7997f1470061938362f2ff06836b772d8b2"
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"session_start_us": [0, 500_001], "planned_us": [0, -1, 500_001]},
-        {"session_reuse": [True, True]},
+        {"session_group": [0, 0]},
+        {"session_cycle": [False, True]},
+        {"groups": (VISITORS, Group("holders", False, ClientKind(hold_s=6)))},
+        {"groups": (VISITORS, Group("holders", True, ClientKind(hold_s=5)))},
+        {"groups": (VISITORS, Group("others", False, ClientKind(hold_s=5)))},
+        {"arrivals": "constant"},
         {"session_first": [0, 1], "session_requests": [1, 2], "planned_us": [0, 500_000, -1]},
         {"think_us": [0, 1001, 0]},
         {"klass": [0, 1, 1]},
@@ -105,23 +116,30 @@ def test_every_part_is_hashed(change: dict[str, Any]) -> None:
         ({"planned_us": [1, -1, 500_000]}, "first request of each session"),
         ({"planned_us": [0, -2, 500_000]}, "planned_us must be -1, or"),
         ({"planned_us": [0, 1_000_000, 500_000]}, "planned_us must be -1, or"),
-        ({"cycle": True, "planned_us": [0, 5, 500_000]}, "in a cycle"),
+        ({"session_cycle": [True, False], "planned_us": [0, 5, 500_000]}, "in a cycle"),
+        ({"session_group": [0, 2]}, "session_group must be from 0 to 1"),
+        ({"session_group": [-1, 0]}, "session_group must be from 0 to 1"),
+        ({"groups": ()}, "no group is measured"),
+        ({"groups": (HOLDERS, HOLDERS)}, "no group is measured"),
+        ({"groups": (VISITORS, VISITORS)}, "two groups have one name"),
         ({"warmup_us": 1_000_000}, "warm-up"),
         (
             {
                 "session_start_us": [300_000],
                 "session_first": [0],
                 "session_requests": [3],
-                "session_reuse": [True],
+                "session_group": [0],
+                "session_cycle": [False],
                 "planned_us": [300_000, -1, 200_000],
             },
             "absolute times of a session",
         ),
         (
             {
-                name: np.zeros(0, dtype=np.bool_ if name == "session_reuse" else np.int64)
+                name: np.zeros(0, dtype=np.bool_ if name == "session_cycle" else np.int64)
                 for name in (
-                    *("session_start_us", "session_first", "session_requests", "session_reuse"),
+                    *("session_start_us", "session_first", "session_requests"),
+                    *("session_group", "session_cycle"),
                     *("planned_us", "think_us", "klass", "cpu_us", "wait_us"),
                     *("request_bytes", "response_bytes"),
                 )
@@ -143,6 +161,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     again = Plan.load(path)
     assert again == plan
     assert again.classes == plan.classes
+    assert again.groups == plan.groups
     assert again.response_bytes.tolist() == [8, 9, 10]
     assert [entry.name for entry in tmp_path.iterdir()] == ["plan.npz"]
 
@@ -187,12 +206,37 @@ def test_a_cut_off_or_tampered_file(tmp_path: Path) -> None:
 
 
 def test_offered_rate_and_earliest() -> None:
-    """Thinks add up from the last absolute time; the rate counts [warm-up, duration) only; a
-    closed workload offers none."""
+    """Thinks add up from the last absolute time; the rate counts the measured requests of
+    [warm-up, duration) only; a measured closed workload offers none, one beside it changes
+    nothing."""
     plan = small(think_us=[0, 300_000, 0])
     assert plan.earliest_us().tolist() == [0, 300_000, 500_000]
-    assert plan.offered_rate == pytest.approx(2 / 0.8)
-    assert small(cycle=True).offered_rate is None
+    assert plan.offered_rate == pytest.approx(1 / 0.8)
+    assert small(think_us=[0, 300_000, 0], session_group=[0, 0]).offered_rate == 2 / 0.8
+    assert small(session_cycle=[True, False]).offered_rate is None
+    assert small(think_us=[0, 300_000, 0], session_cycle=[False, True]).offered_rate == 1 / 0.8
+
+
+def test_who_is_measured() -> None:
+    """Sessions and requests are measured as their group is; `cycle` says whether any session
+    cycles."""
+    plan = small()
+    assert plan.measured_sessions().tolist() == [True, False]
+    assert plan.request_measured().tolist() == [True, True, False]
+    assert not plan.cycle
+    assert small(session_cycle=[False, True]).cycle
+
+
+def test_older_formats_are_refused(tmp_path: Path) -> None:
+    """A file of another format is not guessed at."""
+    path = tmp_path / "plan.npz"
+    small().save(path)
+    with np.load(path) as stored:
+        columns = {**stored}
+    columns["header"] = np.array('{"format": "mpmlab-plan-1", "hash": ""}')
+    np.savez(path, **columns)
+    with pytest.raises(PlanError, match="format 'mpmlab-plan-1'; this reads 'mpmlab-plan-2'"):
+        Plan.load(path)
 
 
 def test_describe_names_what_matters() -> None:
@@ -200,6 +244,10 @@ def test_describe_names_what_matters() -> None:
     text = small().describe()
     for part in ("3 requests in 2 sessions", "requests/s offered", "seed 1", small().hash[:12]):
         assert part in text
-    assert "keep-alive in 50% of sessions" in text
-    assert "closed loop" in small(cycle=True).describe()
+    assert (
+        "1 of visitors: keep-alive, 20 ms round trip; 1 of holders, not measured: keep-al" in text
+    )
+    assert "closed loop" in small(session_cycle=[True, False]).describe()
+    alone = small(groups=(VISITORS,), session_group=[0, 0]).describe()
+    assert "in 2 sessions (keep-alive, 20 ms round trip) over 1 s" in alone
     assert "\n" not in text

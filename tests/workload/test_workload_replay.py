@@ -12,8 +12,8 @@ from mpmlab.workload.accesslog import read_log
 from mpmlab.workload.compile import compile_plan
 from mpmlab.workload.errors import ScenarioError
 from mpmlab.workload.plan import Plan
-from mpmlab.workload.replay import group_sessions, spread_seconds
-from mpmlab.workload.scenario import LogArrivals, load_scenario
+from mpmlab.workload.replay import LogArrivals, group_sessions, spread_seconds
+from mpmlab.workload.scenario import load_scenario
 from mpmlab.workload.streams import Stream
 from tests.workload.workload_samples import plan_with, scenario_with
 
@@ -62,7 +62,8 @@ def test_sessions_sizes_and_classes(tmp_path: Path) -> None:
     assert plan.request_bytes.tolist() == [0, 60, 0, 0, 0, 0]
     assert (plan.planned_us // 1_000_000).tolist() == [0, 2, 0, 14, 29, 20]
     assert not plan.cycle
-    assert plan.session_reuse.all()
+    assert plan.groups[0].client.keep_alive
+    assert plan.arrivals == "accesslog"
 
 
 def test_session_gap(tmp_path: Path) -> None:
@@ -76,16 +77,24 @@ def test_keep_alive_off(tmp_path: Path) -> None:
     """The sessions stay, their connections do not."""
     plan = replay(tmp_path, "keep_alive = false\nsession_gap_s = 16")
     assert plan.sessions == 3
-    assert not plan.session_reuse.any()
+    assert not plan.groups[0].client.keep_alive
 
 
-@pytest.mark.parametrize("speedup", [0.5, 10, 1000])
+@pytest.mark.parametrize("speedup", [0.5, 3, 10, 1000])
 def test_speedup(tmp_path: Path, speedup: float) -> None:
-    """Times shrink by the factor, to the microsecond; sessions do not depend on it."""
+    """Times are divided by the factor, exactly to the microsecond; sessions do not depend on it."""
     plain = replay(tmp_path)
     fast = replay(tmp_path, f"speedup = {speedup}")
     assert np.array_equal(plain.session_requests, fast.session_requests)
-    assert np.max(np.abs(fast.planned_us - plain.planned_us / speedup)) <= 0.5
+    assert np.array_equal(fast.planned_us, np.rint(plain.planned_us / speedup))
+
+
+def test_original_offsets(tmp_path: Path) -> None:
+    """Without a speedup each request is planned in the second in which the log has it, counted from
+    the second of the first."""
+    plan = replay(tmp_path, "speedup = 1\nsession_gap_s = 0")
+    seconds = sorted(second - ENTRIES[0][1] for _, second, _, _ in ENTRIES)
+    assert sorted((plan.planned_us // 1_000_000).tolist()) == seconds
 
 
 @pytest.mark.parametrize(
@@ -194,8 +203,9 @@ def test_nasa_is_the_log() -> None:
     """The shipped log parses whole, and its plan has exactly the requests and bytes of the log up
     to the end of the run."""
     scenario = load_scenario("nasa")
-    assert isinstance(scenario.arrivals, LogArrivals)
-    log = read_log(scenario.arrivals.file)
+    arrivals = scenario.groups[0].arrivals
+    assert isinstance(arrivals, LogArrivals)
+    log = read_log(arrivals.file)
     assert (len(log), log.malformed_count, log.zone_s) == (4000, 0, -14400)
     plan = compile_plan(scenario, 1)
     within = (log.time_s - log.time_s[0]) < 20 * 150

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from mpmlab.workload.arrivals import ClosedArrivals, OpenArrivals, SessionArrivals
+from mpmlab.workload.clients import ClientKind, Group
 from mpmlab.workload.distributions import Constant, Exponential
 from mpmlab.workload.errors import ScenarioError
-from mpmlab.workload.scenario import (
-    ClosedArrivals,
-    Directive,
-    LogArrivals,
-    OpenArrivals,
-    SessionArrivals,
-    load_scenario,
-    shipped_scenarios,
-)
+from mpmlab.workload.processes import PoissonProcess
+from mpmlab.workload.replay import LogArrivals
+from mpmlab.workload.scenario import Directive, load_scenario, shipped_scenarios
 from tests.workload.workload_samples import ONE_CLASS, scenario_of, scenario_with
 
 HEAD = 'name = "test"\nduration_s = 10\n'  # two lines
@@ -46,7 +42,10 @@ def test_a_whole_file(tmp_path: Path) -> None:
     )
     assert (scenario.name, scenario.description) == ("n", "d")
     assert (scenario.duration_us, scenario.warmup_us) == (2_500_000, 500_000)
-    assert scenario.arrivals == OpenArrivals("poisson", 5, keep_alive=False)
+    (load,) = scenario.groups
+    assert load.arrivals == OpenArrivals(PoissonProcess(5))
+    assert load.group == Group("main", True, ClientKind(keep_alive=False))
+    assert load.classes == (0,)
     (one,) = scenario.classes
     assert (one.cpu_us, one.wait_us) == (Constant(7), Exponential(3))
     assert (one.request_bytes, one.response_bytes, one.weight) == (Constant(0), Constant(0), 1)
@@ -60,11 +59,14 @@ def test_a_whole_file(tmp_path: Path) -> None:
 def test_closed_and_sessions(tmp_path: Path) -> None:
     """Their keys arrive, and keep-alive is their default."""
     closed = scenario_with(tmp_path, 'kind = "closed"\nusers = 3\nthink_s = 0.5')
-    assert closed.arrivals == ClosedArrivals(3, 200, Constant(0.5), 0, keep_alive=True)
+    assert closed.groups[0].arrivals == ClosedArrivals(3, 200, Constant(0.5), 0)
+    assert closed.groups[0].group.client.keep_alive
     sessions = scenario_with(
         tmp_path, 'kind = "sessions"\nrate_per_s = 2\nrequests_per_session = 4\nkeep_alive = false'
     )
-    assert sessions.arrivals == SessionArrivals(2, Constant(4), Constant(0), keep_alive=False)
+    expected = SessionArrivals(PoissonProcess(2), Constant(4), Constant(0))
+    assert sessions.groups[0].arrivals == expected
+    assert not sessions.groups[0].group.client.keep_alive
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_access_log_and_its_instants(tmp_path: Path, written: str, expected: obj
     """The file is found beside the scenario; from and to accept offsets, log times and ISO."""
     (tmp_path / "a.log").write_text(LOG)
     scenario = scenario_with(tmp_path, f'kind = "accesslog"\nfile = "a.log"\nfrom = {written}')
-    arrivals = scenario.arrivals
+    arrivals = scenario.groups[0].arrivals
     assert isinstance(arrivals, LogArrivals)
     assert arrivals.file == tmp_path / "a.log"
     assert arrivals.start == expected
@@ -103,7 +105,7 @@ def test_access_log_and_its_instants(tmp_path: Path, written: str, expected: obj
         ("= 10", "= 10\nwarmups = 1", ":3: warmups: unknown key; did you mean warmup_s? accepted:"),
         ("= 10", "= = 10", ":2: not TOML: Invalid value"),
         ('"poisson"', '"poison"', ":4: arrivals.kind: is 'poison'; did you mean 'poisson'?"),
-        ('"poisson"', "[]", ":4: arrivals.kind: is []; accepted: poisson, constant, closed"),
+        ('"poisson"', "[]", ":4: arrivals.kind: is []; accepted: poisson, constant, renewal"),
         ("rate_per_s = 5\n", "", ":3: arrivals.rate_per_s: missing; accepted: a number above 0"),
         ("= 5", "= 0", ":5: arrivals.rate_per_s: is 0; accepted: a number above 0 to 1000000"),
         ("= 5", "= '5'", ":5: arrivals.rate_per_s: is '5'; accepted: a number"),
@@ -142,7 +144,7 @@ def test_access_log_and_its_instants(tmp_path: Path, written: str, expected: obj
         ("= 100", "= { dist = 'empirical', values = [1], weights = [1, 2] }", "accepted: 1"),
         ("= 100", "= { dist = 'empirical', values = [1], weights = [0] }", "at least one above 0"),
         ("= 100", "= 1\nweight = 0", ":9: class[1].weight: every weight is 0; accepted: at least"),
-        ("= 100", "= 1\nmatch = 'x'", ":9: class[1].match: unknown key; accepted: name, cpu_us"),
+        ("= 100", "= 1\nmatch = 'x'", ":9: class[1].match: unknown key; accepted: name, weight"),
         ("= 100\n", "= 1\n" + ONE_CLASS, ":10: class[2].name: 'page' is there twice; accepted:"),
         ("= 100\n", "= 1\n[directives]\na = [1]", ":10: directives.a: is [1]; accepted: a whole"),
         ("= 100\n", "= 1\n[directive]\na = 1", ":9: directive: unknown key; did you mean direct"),

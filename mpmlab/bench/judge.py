@@ -1,0 +1,50 @@
+"""Putting a run before its gates: what they look at besides records and plan, taken from the run.
+
+Selection only; the gates are gates.py's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mpmlab.bench.gates import Facts, Strictness, gates, gather
+from mpmlab.bench.run import Run
+from mpmlab.bench.task import Task
+
+
+def judged(
+    run: Run, task: Task, strictness: Strictness, quantiles: tuple[float, ...] = (0.99,)
+) -> Run:
+    """The run with what the gates found. `quantiles`: the percentiles that are asked of it."""
+    facts = facts_of(run, task, quantiles)
+    seen = gather(run.records, task.plan, task.warmup_s, task.duration_s, task.timeout_s, facts)
+    return replace(run, gates=gates(seen, strictness))
+
+
+def facts_of(run: Run, task: Task, quantiles: tuple[float, ...]) -> Facts:
+    """What the records do not say."""
+    said = run.records.metadata
+    return Facts(
+        engine=run.engine,
+        faults=run.faults,
+        client_busy=said.get("client_busy"),
+        client_foreign=run.client_foreign,
+        server_foreign=run.server_foreign,
+        speed=run.speed,
+        shortages=said.get("shortages"),
+        queued_connects=said.get("queued_connects"),
+        utilisation=utilisation(run, task),
+        quantiles=quantiles,
+    )
+
+
+def utilisation(run: Run, task: Task) -> float | None:
+    """Of what limits the server, 0 to 1: its cores' time, or its workers."""
+    inside = run.samples.between(task.warmup_s, task.duration_s)
+    workers = task.settings.daemons_limit * task.settings.threads_per_child
+    shares = []
+    if run.cpu_s is not None and task.duration_s > task.warmup_s:
+        shares.append(run.cpu_s / ((task.duration_s - task.warmup_s) * run.server_cores))
+    if len(inside) and workers:
+        shares.append(float(inside.busy.mean()) / workers)
+    return min(1.0, max(shares)) if shares else None

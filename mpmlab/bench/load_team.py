@@ -1,0 +1,129 @@
+"""The load processes of one run: one or several that share a plan, a zero of time and a table.
+
+Starting them together, ending them together, and making one table of their records. Each process
+carries out every n-th session (load.client.load, `part`); rows are merged, never percentiles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from mpmlab.bench.load_process import LoadProcess
+from mpmlab.load.recorder import Records, merged
+from mpmlab.real.load_process import COMPLETE, START_DELAY_S, STOPPED
+
+#: What the processes' facts come to in the run's: the sum, or the worst of them.
+_SUMS: Final = ("planned", "ok", "errors", "shortages", "queued_connects", "max_connections")
+_WORST: Final = ("client_cpu", "client_busy", "lateness_p50_us", "lateness_p99_us")
+
+
+class LoadTeam:
+    """Load processes that have been started and wait for `begin`. Use as a context manager: at the
+    end of the block they are gone, and so are the parts of the records that were not collected.
+    They die with the thread that made them, as LoadProcess says."""
+
+    def __init__(
+        self,
+        plan: Path,
+        host: str,
+        port: int,
+        records: Path,
+        *,
+        count: int = 1,
+        timeout_s: float,
+        cores: Sequence[int] = (),
+        paced: bool = False,
+        namespace: int | None = None,
+    ) -> None:
+        self._records = records
+        self._parts = [records.with_name(f".{records.stem}.{i}.npz") for i in range(count)]
+        self._exit = contextlib.ExitStack()
+        self._processes: list[LoadProcess] = []
+        with contextlib.ExitStack() as opened:
+            for i, part in enumerate(self._parts):
+                core = (cores[i % len(cores)],) if cores else ()
+                process = LoadProcess(
+                    plan, host, port, part, timeout_s=timeout_s, cores=core, part=(i, count),
+                    paced=paced, hold=True, namespace=namespace,
+                )  # fmt: skip
+                self._processes.append(opened.enter_context(process))
+            self._exit = opened.pop_all()
+
+    def __enter__(self) -> LoadTeam:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._exit.close()
+        for part in self._parts:
+            part.unlink(missing_ok=True)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes."""
+        return tuple(process.pid for process in self._processes)
+
+    def ready(self) -> bool:
+        """Whether all have read the plan and wait for `begin`."""
+        self.drain()
+        return all(process.ready for process in self._processes)
+
+    def begin(self) -> float:
+        """Let them begin, all at the same time; that time, the plan's zero, on time.monotonic()."""
+        start_s = time.monotonic() + START_DELAY_S
+        for process in self._processes:
+            process.begin(start_s)
+        return start_s
+
+    def drain(self) -> None:
+        """Take what they report, or their pipes fill up."""
+        for process in self._processes:
+            process.progress()
+
+    def poll(self) -> int | None:
+        """None while one of them runs; else the first exit code that is not COMPLETE, if any is."""
+        codes = [process.poll() for process in self._processes]
+        if None in codes:
+            return None
+        return next((code for code in codes if code != COMPLETE), COMPLETE)
+
+    def failed(self) -> bool:
+        """Whether one has ended otherwise than complete."""
+        return any(process.poll() not in (None, COMPLETE) for process in self._processes)
+
+    def stop(self) -> None:
+        """Ask them to end now: each writes what it has, marked as incomplete."""
+        for process in self._processes:
+            process.stop()
+
+    def wait(self, timeout_s: float) -> None:
+        """Until they have ended. Raises TimeoutError, and LoadError as LoadProcess.wait does."""
+        deadline_s = time.monotonic() + timeout_s
+        for process in self._processes:
+            process.wait(max(0.0, deadline_s - time.monotonic()))
+
+    def collect(self) -> Records | None:
+        """One table of what they have recorded, written to the records' path too; None if one of
+        them left nothing."""
+        if self.poll() not in (COMPLETE, STOPPED) or not all(p.exists() for p in self._parts):
+            return None
+        parts = [Records.load(path) for path in self._parts]
+        records = merged(parts, facts([part.metadata for part in parts]))
+        records.save(self._records)
+        return records
+
+
+def facts(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The facts of a run from those of its processes, which are kept under "processes"."""
+    found = dict(parts[0])
+    for name in _SUMS:
+        found[name] = sum(part[name] for part in parts)
+    for name in _WORST:
+        found[name] = max((part[name] for part in parts if part[name] is not None), default=None)
+    found["complete"] = all(part["complete"] for part in parts)
+    found["processes"] = [dict(part) for part in parts]
+    found.pop("part", None)
+    return found

@@ -1,0 +1,93 @@
+"""`--find-knee`: the search of knee.py over real or simulated runs, each kept like any other.
+
+How a run's gates and objectives become an answer stands here; engines and storing are conduct.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mpmlab.bench.conduct import Draw, conduct, keep
+from mpmlab.bench.gates import failures, overloaded
+from mpmlab.bench.knee import Answer, Knee, Trial, find_knee
+from mpmlab.bench.prepare import Bench, RequestError
+from mpmlab.bench.results import Results
+from mpmlab.bench.slo import Finding, Judgement, all_met
+from mpmlab.bench.task import Watch
+from mpmlab.core.platform import Platform
+
+
+class SearchEnded(Exception):  # noqa: N818 - the end of a search, by the user or by an engine
+    """A run was cut short; the search ends with it. `results` are that run's."""
+
+    def __init__(self, results: Results):
+        super().__init__()
+        self.results = results
+
+
+def check_search(bench: Bench) -> float:
+    """The rate to begin with: the scenario's own. Raises RequestError if there is nothing to search
+    for, or the rate is not ours to choose."""
+    if not bench.objectives:
+        raise RequestError("--find-knee needs an objective, for example --slo 'p99<50ms'")
+    if bench.repetitions > 1:
+        raise RequestError("--find-knee makes its own runs: leave out --repeat and --publish")
+    offered = bench.plan.offered_rate
+    if not offered:
+        raise RequestError(
+            "--find-knee: the measured clients of this scenario are closed, so that the server "
+            "sets the rate; choose one whose clients come by themselves (see: mpmlab scenarios)"
+        )
+    return offered
+
+
+def search_knee(
+    bench: Bench,
+    position: int,
+    engine: str,
+    platform: Platform,
+    watch: Watch,
+    phase: Callable[[str], None],
+    out: Path,
+    draw: Draw,
+    tell: Callable[[Trial], None],
+) -> Knee:
+    """Search for the highest rate at which the task at `position` meets the objectives on `engine`,
+    in folders below `out`; `tell` hears of each run. Raises SearchEnded."""
+
+    def evaluate(rate_per_s: float) -> Trial:
+        there = bench.at_rate(rate_per_s)
+        task = there.tasks[position]
+        folder, results = conduct(there.with_engine(engine), task, platform, watch, phase, out)
+        keep(folder, results, draw)
+        if results.runs[engine].faults:
+            raise SearchEnded(results)
+        trial = answer_of(results, engine, there.plan.offered_rate or rate_per_s)
+        tell(trial)
+        return trial
+
+    return find_knee(evaluate, check_search(bench))
+
+
+def answer_of(results: Results, engine: str, rate_per_s: float) -> Trial:
+    """What a complete run says of its rate: too much if the server could not carry it or missed an
+    objective; nothing if it is invalid for any other reason."""
+    run = results.runs[engine]
+    judgements = results.judgements()[engine]
+    said = ", ".join(_text(judgement) for judgement in judgements)
+    failed = failures(run.gates)
+    if failed and not overloaded(run.gates):
+        return Trial(rate_per_s, Answer.NOTHING, "INVALID: " + "; ".join(g.text for g in failed))
+    if failed:
+        return Trial(rate_per_s, Answer.BAD, f"{said}; overloaded: {failed[0].text}")
+    return Trial(rate_per_s, Answer.GOOD if all_met(judgements) else Answer.BAD, said)
+
+
+def _text(judgement: Judgement) -> str:
+    value = judgement.value
+    unit = "" if judgement.objective.unit != "ms" else " ms"
+    bound = "at least " if judgement.lower_bound else ""
+    shown = "unknown" if value is None else f"{bound}{value:.3g}{unit}"
+    mark = {Finding.MET: "met", Finding.MISSED: "missed", Finding.UNKNOWN: "not decided"}
+    return f"{judgement.objective.text}: {shown}, {mark[judgement.finding]}"

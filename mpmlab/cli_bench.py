@@ -1,0 +1,388 @@
+"""`mpmlab bench`: parse, call, print. No decision about servers, load or validity is made here.
+
+Exit codes: 0 good; 1 an objective was missed; 2 the input is wrong; 3 a run is invalid; 4 an engine
+failed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from mpmlab.bench.compare import compare, load_members
+from mpmlab.bench.conduct import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_INVALID,
+    EXIT_MISSED,
+    conduct,
+    exit_code,
+    keep,
+    turns,
+)
+from mpmlab.bench.gates import failures
+from mpmlab.bench.interruption import Interruption
+from mpmlab.bench.knee import Knee, Trial
+from mpmlab.bench.network import NETWORKS
+from mpmlab.bench.prepare import DEFAULT_SCENARIO, Asked, Bench, RequestError, message_text, prepare
+from mpmlab.bench.profile import profile_for
+from mpmlab.bench.results import Results, ResultsError, check_out, series_folder
+from mpmlab.bench.search import SearchEnded, check_search, search_knee
+from mpmlab.bench.task import Watch
+from mpmlab.report.compare_table import compare_notes, compare_table
+from mpmlab.report.gate_table import gate_table, judgement_text, knee_table
+from mpmlab.report.plots import draw
+from mpmlab.report.progress import Reporter
+from mpmlab.report.table import NOT_VALIDATED, comparison
+
+#: Width of tables when stdout is not a terminal: wide enough for three MPMs side by side.
+FILE_WIDTH: Final = 160
+_LONGEST_TIMEOUT_S: Final = 3600.0
+_MOST_CLIENTS: Final = 64
+
+Done = Sequence[tuple[Path, Results]]
+_Command = Callable[..., Any]
+
+
+def stdout() -> Console:
+    """Where results go."""
+    width = None if sys.stdout.isatty() else FILE_WIDTH
+    return Console(highlight=False, width=width)
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--mpm",
+        "mpms",
+        metavar="NAMES",
+        help="prefork, worker, event, several with commas, "
+        "or all. Default: the one httpd would choose on this platform.",
+    ),
+    click.option(
+        "--scenario",
+        default=DEFAULT_SCENARIO,
+        show_default=True,
+        metavar="NAME|PATH",
+        help="A shipped scenario (see `mpmlab scenarios`) or a TOML file.",
+    ),
+    click.option(
+        "--duration",
+        "duration_s",
+        type=float,
+        metavar="S",
+        help="Seconds of load. Default: the scenario's.",
+    ),
+    click.option(
+        "--rate",
+        "rate_per_s",
+        type=click.FloatRange(0, 1e6, min_open=True),
+        metavar="PER_S",
+        help="Requests per second of the measured clients. Default: the scenario's.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**63 - 1),
+        default=1,
+        show_default=True,
+        help="Of every random number of the load.",
+    ),
+    click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A directive, such as ThreadsPerChild=8. Overrides the scenario's. Repeatable.",
+    ),
+    click.option(
+        "--engine",
+        "engines",
+        default="real,sim",
+        show_default=True,
+        metavar="NAMES",
+        help="real, sim or both, in the order in which they run.",
+    ),
+    click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("results"),
+        show_default=True,
+        help="Where the results folder is made.",
+    ),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        default=10.0,
+        show_default=True,
+        metavar="S",
+        type=click.FloatRange(0, _LONGEST_TIMEOUT_S, min_open=True),
+        help="How long a client waits for an answer.",
+    ),
+    click.option(
+        "--clients",
+        type=click.IntRange(1, _MOST_CLIENTS),
+        default=1,
+        show_default=True,
+        help="Load processes that share the plan (real engine).",
+    ),
+    click.option(
+        "--network",
+        type=click.Choice(NETWORKS),
+        default=NETWORKS[0],
+        show_default=True,
+        help="How real clients with a link (rtt_s, ..._bytes_per_s) are on it: by their own "
+        "pacing, or through two network namespaces (root).",
+    ),
+    click.option(
+        "--slo",
+        metavar="OBJECTIVES",
+        help="Such as 'p99<50ms,errors<0.1%'. Exit code 1 if one is missed.",
+    ),
+    click.option(
+        "--find-knee",
+        is_flag=True,
+        help="Search for the highest rate that meets --slo, within 10 %.",
+    ),
+    click.option(
+        "--repeat",
+        "repetitions",
+        type=click.IntRange(1, 1000),
+        help="Repetitions, in alternating order, and intervals over them. Default: 1.",
+    ),
+    click.option(
+        "--publish",
+        is_flag=True,
+        help="Strict gates and at least 10 repetitions: for numbers that others are to rely on.",
+    ),
+    click.option("--quiet", is_flag=True, help="No progress, only results and warnings."),
+    click.option(
+        "--refresh-profile",
+        is_flag=True,
+        help="Measure this machine's costs again, even if they are known.",
+    ),
+)
+
+
+def _with_options(command: _Command) -> _Command:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command("bench")
+@_with_options
+def bench_command(
+    out: Path, find_knee: bool, quiet: bool, refresh_profile: bool, **typed: Any
+) -> int:
+    """Run a scenario through an MPM, for real and simulated, and compare.
+
+    Exit code: 0 good, 1 an objective was missed, 2 wrong input, 3 a run is invalid, 4 an engine
+    failed, 130 interrupted."""
+    interruption = Interruption()
+    with interruption.installed(), Reporter(quiet) as reporter, _warnings_shown(reporter):
+        bench = prepare(Asked(**typed))
+        if find_knee:
+            check_search(bench)
+        _check_out(out)
+        _introduce(bench, quiet)
+        runner = _Runner(bench, out, interruption, reporter, refresh_profile)
+        if find_knee:
+            return runner.find_knee()
+        done = runner.run_all()
+    return _conclude(bench, done, interruption, runner.out)
+
+
+def _check_out(out: Path) -> None:
+    try:
+        check_out(out)
+    except ResultsError as error:
+        raise RequestError(f"--out: {error}") from error
+
+
+def _introduce(bench: Bench, quiet: bool) -> None:
+    click.echo(f"plan {bench.plan.hash}")
+    click.echo(bench.plan.describe())
+    if quiet:
+        return
+    for task in bench.tasks:
+        for message in task.settings.messages:
+            click.echo(f"{task.mpm}: {message_text(message)}")
+
+
+class _Runner:
+    """Carries a bench out, run after run."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        out: Path,
+        interruption: Interruption,
+        reporter: Reporter,
+        refresh_profile: bool,
+    ):
+        self.bench, self.out = bench, out
+        self.interruption, self.reporter = interruption, reporter
+        self.watch = Watch(interruption, reporter.advance)
+        self.platform = profile_for(
+            bench.engines, refresh_profile, reporter.phase, reporter.advance
+        )
+
+    def run_all(self) -> list[tuple[Path, Results]]:
+        """Every run's results with the folder they are in; fewer if something ended the series."""
+        bench, reporter = self.bench, self.reporter
+        if bench.repetitions > 1:
+            self.out = self._series_folder("series")
+        done: list[tuple[Path, Results]] = []
+        for repetition, task in turns(bench.tasks, bench.repetitions):
+            if bench.repetitions > 1:
+                reporter.say(f"repetition {repetition} of {bench.repetitions}: {task.mpm}")
+            with self.interruption.polite():
+                folder, results = conduct(
+                    bench, task, self.platform, self.watch, reporter.phase, self.out, repetition
+                )
+            with self.interruption.polite(patience=False):
+                reporter.phase(f"{task.mpm}: saving results and pictures")
+                keep(folder, results, draw)
+            done.append((folder, results))
+            if self.interruption or any(run.faults for run in results.runs.values()):
+                break
+        return done
+
+    def find_knee(self) -> int:
+        """Search on each engine for each MPM; the exit code."""
+        self.out = self._series_folder("knee")
+        knees: dict[str, Knee] = {}
+        for position, task in enumerate(self.bench.tasks):
+            for engine in self.bench.engines:
+                name = f"{task.mpm}, {engine}"
+                try:
+                    with self.interruption.polite():
+                        knees[name] = search_knee(
+                            self.bench, position, engine, self.platform, self.watch,
+                            self.reporter.phase, self.out, draw, self._tell(name),
+                        )  # fmt: skip
+                except SearchEnded as ended:
+                    for fault in ended.results.runs[engine].faults:
+                        stdout().print(f"INCOMPLETE: {name}: {fault}", soft_wrap=True)
+                    return EXIT_INTERRUPTED if self.interruption else EXIT_FAILED
+        return self._tell_knees(knees)
+
+    def _tell(self, name: str) -> Callable[[Trial], None]:
+        def tell(trial: Trial) -> None:
+            text = f"{name}: {trial.rate_per_s:.1f} requests/s {trial.answer.value} ({trial.text})"
+            self.reporter.say(text, always=True)
+
+        return tell
+
+    def _tell_knees(self, knees: dict[str, Knee]) -> int:
+        out, bench = stdout(), self.bench
+        out.print()
+        out.print(knee_table(knees, ",".join(o.text for o in bench.objectives)))
+        if "sim" in bench.engines:
+            out.print(NOT_VALIDATED)
+        for name, knee in knees.items():
+            if knee.reason:
+                out.print(f"NOT FOUND: {name}: {knee.reason}", soft_wrap=True)
+        out.print(f"results and pictures: {self.out}", soft_wrap=True)
+        if all(knee.found for knee in knees.values()):
+            return 0
+        nothing = any(knee.good_per_s is None and knee.bad_per_s for knee in knees.values())
+        return EXIT_MISSED if nothing else EXIT_INVALID
+
+    def _series_folder(self, kind: str) -> Path:
+        plan = self.bench.plan
+        return series_folder(self.out, kind, plan.scenario, plan.seed)
+
+
+# ---- what is printed -----------------------------------------------------------------------------
+
+
+def _conclude(bench: Bench, done: Done, interruption: Interruption, out_folder: Path) -> int:
+    """Tables, warnings, folders; the exit code."""
+    out = stdout()
+    out.print()
+    if bench.repetitions > 1 and len(done) > 1:
+        _print_series(out, done)
+    elif done:
+        _print_single(out, done)
+    for folder, results in done:
+        _print_findings(out, results, folder if bench.repetitions == 1 else None)
+    if bench.repetitions > 1 and done:
+        out.print(f"results and pictures: {out_folder}", soft_wrap=True)
+    return exit_code([results for _, results in done], bool(interruption))
+
+
+def _print_single(out: Console, done: Done) -> None:
+    summaries = {results.experiment.mpm: results.summaries() for _, results in done}
+    asked = done[0][1].experiment
+    title = f"{asked.scenario}, seed {asked.seed}, {asked.duration_s:g} s"
+    out.print(comparison(summaries, title))
+    if any("sim" in engines for engines in summaries.values()):
+        out.print(NOT_VALIDATED)
+    out.print(
+        gate_table({
+            f"{results.experiment.mpm}\n{engine}": run.gates
+            for _, results in done
+            for engine, run in results.runs.items()
+        })
+    )  # fmt: skip
+
+
+def _print_series(out: Console, done: Done) -> None:
+    """Repetitions compared: of one another the intervals, of the MPMs and engines the ratios."""
+    found = compare(load_members([folder for folder, _ in done]), None, allow_invalid=True)
+    for remark in found.remarks:
+        out.print(remark, markup=False, soft_wrap=True)
+    out.print(compare_table(found))
+    for note in compare_notes(found):
+        out.print(note, markup=False, soft_wrap=True)
+
+
+def _print_findings(out: Console, results: Results, folder: Path | None) -> None:
+    asked = results.experiment
+    name = asked.mpm if asked.repetitions == 1 else f"{asked.mpm}, repetition {asked.repetition}"
+    judgements = results.judgements()
+    for engine, summary in results.summaries().items():
+        run, where = results.runs[engine], f"{name}, {engine}"
+        for kind, count in summary.errors_by_kind.items():
+            out.print(f"{where}: {count} requests ended as {kind}")
+        for note in run.notes:
+            out.print(f"note: {where}: {note}", markup=False, soft_wrap=True)
+        for fault in run.faults:
+            out.print(f"INCOMPLETE: {where}: {fault}", markup=False, soft_wrap=True)
+        if run.complete:
+            for gate in failures(run.gates):
+                text = f"INVALID: {where}: {gate.text}; {gate.advice}"
+                out.print(text, markup=False, soft_wrap=True)
+        for judgement in judgements.get(engine, ()):
+            out.print(f"objective: {where}: {judgement_text(judgement)}", markup=False)
+    if folder is not None:
+        out.print(f"results and pictures: {folder}", soft_wrap=True)
+
+
+class _ToReporter(logging.Handler):
+    """Shows warnings of our own modules (lines of an access log that do not parse) as they come."""
+
+    def __init__(self, reporter: Reporter):
+        super().__init__(logging.WARNING)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line, quiet or not."""
+        self._reporter.say(f"mpmlab: warning: {record.getMessage()}", always=True)
+
+
+@contextlib.contextmanager
+def _warnings_shown(reporter: Reporter) -> Iterator[None]:
+    logger, handler = logging.getLogger("mpmlab"), _ToReporter(reporter)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
