@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from statistics import median
@@ -18,6 +19,9 @@ from mpmlab.real.machine import fingerprint, fingerprint_key, usable_cores
 
 #: Before anybody pins this process: cores that it may not use would not count.
 _FACTS: Final = fingerprint()
+CORES: Final = tuple(usable_cores())
+#: Width of tables when stdout is not a terminal.
+_FILE_WIDTH: Final = 180
 
 
 class Estimate(NamedTuple):
@@ -44,7 +48,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 def report(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str) -> None:
     """Print the machine and a table."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
     facts = _FACTS
     console.print(
         f"machine {fingerprint_key(facts)}: {facts['cpu']}, {facts['cores']} cores, "
@@ -60,8 +64,7 @@ def report(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]],
 
 def server_and_client_cores() -> tuple[list[int], list[int]]:
     """The first core and the last: one each, or the only one for both."""
-    cores = usable_cores()
-    return cores[:1], cores[-1:]
+    return list(CORES[:1]), list(CORES[-1:])
 
 
 def cpu_us(pids: Iterable[int]) -> float:

@@ -41,16 +41,6 @@ USERS: Final = 8
 ROUNDS: Final = 10
 SLICE_S: Final = 0.25
 _RECV_BYTES: Final = 65_536
-#: Pools that are as large as the load and never change; event closes idle keep-alive connections
-#: when all its workers are busy, so the threaded ones have some to spare.
-DIRECTIVES: Final = {
-    "prefork": {"StartServers": USERS, "MinSpareServers": 1, "MaxSpareServers": USERS + 1,
-                "MaxRequestWorkers": USERS},
-    "worker": {"StartServers": 1, "ThreadsPerChild": 2 * USERS, "MinSpareThreads": 1,
-               "MaxSpareThreads": 3 * USERS, "MaxRequestWorkers": 2 * USERS},
-    "event": {"StartServers": 1, "ThreadsPerChild": 2 * USERS, "MinSpareThreads": 1,
-              "MaxSpareThreads": 3 * USERS, "MaxRequestWorkers": 2 * USERS},
-}  # fmt: skip
 SCENARIO: Final = """
 name = "as the slices"
 duration_s = 3
@@ -69,20 +59,33 @@ response_bytes = {size}
 Variant = tuple[int, Callable[[], list[int]]]
 
 
-def directives_of(mpm: str) -> list[tuple[str, str]]:
-    """The pool's directives as the server takes them."""
-    pairs = {**DIRECTIVES[mpm], "MaxKeepAliveRequests": 0}
-    return [(name, str(value)) for name, value in pairs.items()]
+def directives_of(mpm: str, users: int = USERS) -> list[tuple[str, str]]:
+    """Directives of a pool that is as large as the load and never changes; event closes idle
+    keep-alive connections when all its workers are busy, so the threaded ones have some to spare.
+    """
+    if mpm == "prefork":
+        pool = {"StartServers": users, "MinSpareServers": 1, "MaxSpareServers": users + 1,
+                "MaxRequestWorkers": users}  # fmt: skip
+    else:
+        pool = {
+            "StartServers": 1,
+            "ThreadLimit": 2 * users,
+            "ThreadsPerChild": 2 * users,
+            "MinSpareThreads": 1,
+            "MaxSpareThreads": 3 * users,
+            "MaxRequestWorkers": 2 * users,
+        }
+    return [(name, str(value)) for name, value in {**pool, "MaxKeepAliveRequests": 0}.items()]
 
 
 @contextmanager
-def mpm_server(mpm: str, cores: list[int]) -> Iterator[Variant]:
-    """A real server of ours."""
-    pairs = directives_of(mpm)
-    size = board_bytes(effective(mpm, pairs, "benchmark"))
-    with start_server(
-        ENTRY, payload(mpm, pairs, serialized_accept=False), size, cores=cores
-    ) as server:
+def mpm_server(mpm: str, cores: list[int], users: int = USERS) -> Iterator[Variant]:
+    """A real server of ours, for so many connections."""
+    pairs = directives_of(mpm, users)
+    settings = effective(mpm, pairs, "benchmark")
+    told = payload(mpm, pairs, serialized_accept=False)
+    backlog = settings.listen_backlog
+    with start_server(ENTRY, told, board_bytes(settings), backlog, cores) as server:
         yield server.port, lambda: [server.pid, *server.children()]
 
 

@@ -9,35 +9,32 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.console import Console
 
-from mpmlab.bench.compare import compare, load_members
-from mpmlab.bench.conduct import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_INVALID,
-    EXIT_MISSED,
-    conduct,
-    exit_code,
-    keep,
-    turns,
-)
-from mpmlab.bench.gates import failures
+from mpmlab.bench.compare import compare, load_members, variants_of
+from mpmlab.bench.conduct import EXIT_FAILED, EXIT_INTERRUPTED, conduct, exit_code, keep, turns
 from mpmlab.bench.interruption import Interruption
-from mpmlab.bench.knee import Knee, Trial
+from mpmlab.bench.knee import Answer, Knee, Trial
 from mpmlab.bench.network import NETWORKS
 from mpmlab.bench.prepare import DEFAULT_SCENARIO, Asked, Bench, RequestError, message_text, prepare
 from mpmlab.bench.profile import profile_for
 from mpmlab.bench.results import Results, ResultsError, check_out, series_folder
-from mpmlab.bench.search import SearchEnded, check_search, search_knee
+from mpmlab.bench.search import (
+    SearchEnded,
+    check_search,
+    save_search,
+    search_exit_code,
+    search_knee,
+)
 from mpmlab.bench.task import Watch
-from mpmlab.report.compare_table import compare_notes, compare_table
-from mpmlab.report.gate_table import gate_table, judgement_text, knee_table
+from mpmlab.report.compare_table import compare_notes, compare_table, series_table
+from mpmlab.report.findings import run_lines, series_lines
+from mpmlab.report.gate_table import NOT_VALIDATED_RATES, gate_table, knee_table
 from mpmlab.report.plots import draw
 from mpmlab.report.progress import Reporter
 from mpmlab.report.table import NOT_VALIDATED, comparison
@@ -193,9 +190,14 @@ def bench_command(
         _introduce(bench, quiet)
         runner = _Runner(bench, out, interruption, reporter, refresh_profile)
         if find_knee:
-            return runner.find_knee()
-        done = runner.run_all()
-    return _conclude(bench, done, interruption, runner.out)
+            knees = runner.find_knees()
+            save_search(runner.out, bench, knees)
+        else:
+            done = runner.run_all()
+    # The bar is gone from the terminal: results are printed from here on.
+    if find_knee:
+        return _conclude_search(runner, knees)
+    return _conclude(runner, done)
 
 
 def _check_out(out: Path) -> None:
@@ -232,6 +234,8 @@ class _Runner:
         self.platform = profile_for(
             bench.engines, refresh_profile, reporter.phase, reporter.advance
         )
+        #: What ended a search before its end.
+        self.ended: SearchEnded | None = None
 
     def run_all(self) -> list[tuple[Path, Results]]:
         """Every run's results with the folder they are in; fewer if something ended the series."""
@@ -254,8 +258,8 @@ class _Runner:
                 break
         return done
 
-    def find_knee(self) -> int:
-        """Search on each engine for each MPM; the exit code."""
+    def find_knees(self) -> dict[str, Knee]:
+        """Search on each engine for each MPM; fewer if something ended the search (`ended`)."""
         self.out = self._series_folder("knee")
         knees: dict[str, Knee] = {}
         for position, task in enumerate(self.bench.tasks):
@@ -268,32 +272,16 @@ class _Runner:
                             self.reporter.phase, self.out, draw, self._tell(name),
                         )  # fmt: skip
                 except SearchEnded as ended:
-                    for fault in ended.results.runs[engine].faults:
-                        stdout().print(f"INCOMPLETE: {name}: {fault}", soft_wrap=True)
-                    return EXIT_INTERRUPTED if self.interruption else EXIT_FAILED
-        return self._tell_knees(knees)
+                    self.ended = ended
+                    return knees
+        return knees
 
     def _tell(self, name: str) -> Callable[[Trial], None]:
         def tell(trial: Trial) -> None:
             text = f"{name}: {trial.rate_per_s:.1f} requests/s {trial.answer.value} ({trial.text})"
-            self.reporter.say(text, always=True)
+            self.reporter.say(text, always=trial.answer is Answer.NOTHING)
 
         return tell
-
-    def _tell_knees(self, knees: dict[str, Knee]) -> int:
-        out, bench = stdout(), self.bench
-        out.print()
-        out.print(knee_table(knees, ",".join(o.text for o in bench.objectives)))
-        if "sim" in bench.engines:
-            out.print(NOT_VALIDATED)
-        for name, knee in knees.items():
-            if knee.reason:
-                out.print(f"NOT FOUND: {name}: {knee.reason}", soft_wrap=True)
-        out.print(f"results and pictures: {self.out}", soft_wrap=True)
-        if all(knee.found for knee in knees.values()):
-            return 0
-        nothing = any(knee.good_per_s is None and knee.bad_per_s for knee in knees.values())
-        return EXIT_MISSED if nothing else EXIT_INVALID
 
     def _series_folder(self, kind: str) -> Path:
         plan = self.bench.plan
@@ -303,19 +291,20 @@ class _Runner:
 # ---- what is printed -----------------------------------------------------------------------------
 
 
-def _conclude(bench: Bench, done: Done, interruption: Interruption, out_folder: Path) -> int:
+def _conclude(runner: _Runner, done: Done) -> int:
     """Tables, warnings, folders; the exit code."""
-    out = stdout()
+    out, bench = stdout(), runner.bench
+    all_results = [results for _, results in done]
     out.print()
-    if bench.repetitions > 1 and len(done) > 1:
+    if bench.repetitions > 1 and done:
         _print_series(out, done)
+        _say(out, series_lines(all_results))
+        _say(out, (f"results and pictures: {runner.out}",))
     elif done:
         _print_single(out, done)
-    for folder, results in done:
-        _print_findings(out, results, folder if bench.repetitions == 1 else None)
-    if bench.repetitions > 1 and done:
-        out.print(f"results and pictures: {out_folder}", soft_wrap=True)
-    return exit_code([results for _, results in done], bool(interruption))
+        for folder, results in done:
+            _say(out, (*run_lines(results), f"results and pictures: {folder}"))
+    return exit_code(all_results, bool(runner.interruption))
 
 
 def _print_single(out: Console, done: Done) -> None:
@@ -335,35 +324,39 @@ def _print_single(out: Console, done: Done) -> None:
 
 
 def _print_series(out: Console, done: Done) -> None:
-    """Repetitions compared: of one another the intervals, of the MPMs and engines the ratios."""
-    found = compare(load_members([folder for folder, _ in done]), None, allow_invalid=True)
-    for remark in found.remarks:
-        out.print(remark, markup=False, soft_wrap=True)
+    """Repetitions: of each variant the means, and of several their ratios to the first."""
+    members = load_members([folder for folder, _ in done])
+    variants = variants_of(members)
+    out.print(series_table(variants))
+    if len(variants) == 1:
+        return
+    found = compare(members, None, allow_invalid=True)
     out.print(compare_table(found))
-    for note in compare_notes(found):
-        out.print(note, markup=False, soft_wrap=True)
+    _say(out, compare_notes(found))
 
 
-def _print_findings(out: Console, results: Results, folder: Path | None) -> None:
-    asked = results.experiment
-    name = asked.mpm if asked.repetitions == 1 else f"{asked.mpm}, repetition {asked.repetition}"
-    judgements = results.judgements()
-    for engine, summary in results.summaries().items():
-        run, where = results.runs[engine], f"{name}, {engine}"
-        for kind, count in summary.errors_by_kind.items():
-            out.print(f"{where}: {count} requests ended as {kind}")
-        for note in run.notes:
-            out.print(f"note: {where}: {note}", markup=False, soft_wrap=True)
-        for fault in run.faults:
-            out.print(f"INCOMPLETE: {where}: {fault}", markup=False, soft_wrap=True)
-        if run.complete:
-            for gate in failures(run.gates):
-                text = f"INVALID: {where}: {gate.text}; {gate.advice}"
-                out.print(text, markup=False, soft_wrap=True)
-        for judgement in judgements.get(engine, ()):
-            out.print(f"objective: {where}: {judgement_text(judgement)}", markup=False)
-    if folder is not None:
-        out.print(f"results and pictures: {folder}", soft_wrap=True)
+def _conclude_search(runner: _Runner, knees: Mapping[str, Knee]) -> int:
+    """The table of what was found, why something was not, the folder; the exit code."""
+    out, bench = stdout(), runner.bench
+    out.print()
+    if knees:
+        out.print(knee_table(knees, ",".join(o.text for o in bench.objectives)))
+        if "sim" in bench.engines:
+            out.print(NOT_VALIDATED_RATES)
+    for name, knee in knees.items():
+        if not knee.found:
+            _say(out, (f"NOT FOUND: {name}: {knee.reason}",))
+    if runner.ended is not None:
+        _say(out, run_lines(runner.ended.results))
+    _say(out, (f"results and pictures: {runner.out}",))
+    if runner.ended is not None:
+        return EXIT_INTERRUPTED if runner.interruption else EXIT_FAILED
+    return search_exit_code(knees.values())
+
+
+def _say(out: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
 
 
 class _ToReporter(logging.Handler):

@@ -65,6 +65,10 @@ class Member:
             "warm-up (s)": f"{asked.warmup_s:g}",
             "time-out (s)": f"{asked.timeout_s:g}",
         }
+        rate = asked.rate_per_s
+        facts["rate (requests/s)"] = "the scenario's" if rate is None else f"{rate:g}"
+        if self.engine == "real":
+            facts["load processes"], facts["network"] = str(asked.clients), asked.network
         facts |= {f"machine: {name}": value for name, value in asked.machine.items()}
         facts |= {f"version: {name}": value for name, value in asked.versions.items()}
         if self.engine == "sim":

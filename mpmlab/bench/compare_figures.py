@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from mpmlab.bench.experiment import Experiment
-from mpmlab.bench.response import Floats, responses
+from mpmlab.bench.response import Floats, responses, window_end_s
 from mpmlab.bench.run import Run
 from mpmlab.bench.stats_compare import Ratio, Series, log_ratio, quantile_ratio
 from mpmlab.bench.stats_quantiles import BATCHES, Interval, t_interval
@@ -93,8 +93,7 @@ class Compared:
 def condense(run: Run, summary: Summary, asked: Experiment, plan: Plan) -> Condensed:
     """What comparing takes of `run`."""
     seen = responses(run.records, asked.warmup_s, asked.duration_s, asked.timeout_s, plan)
-    end_s = asked.duration_s if run.complete else min(asked.duration_s, run.records.end_s)
-    blocks = _Blocks(asked.warmup_s, end_s)
+    blocks = _Blocks(asked.warmup_s, window_end_s(run.records, asked.duration_s))
     rows = seen.counted & ~np.isnan(seen.response_s)
     series = Series(seen.planned_s[rows], seen.response_s[rows])
     answered = seen.measured & (run.records.error == Outcome.OK)
@@ -138,6 +137,21 @@ def own(figure: Figure, runs: Sequence[Condensed]) -> Compared:
     bound = any(figure.name in run.summary.lower_bounds for run in runs)
     value = _shown([figure.value(run.summary) for run in runs])
     return Compared(value, None, _NO_ENDS, "baseline", "≥" if bound else "")
+
+
+def repeated(figure: Figure, runs: Sequence[Condensed]) -> Compared:
+    """The figure of repetitions of one another: their geometric mean, and where that lies by
+    Student's t of the logarithms."""
+    found = own(figure, runs)
+    known = _all_positive([figure.value(run.summary) for run in runs])
+    if found.value_bound:
+        return replace(found, basis="rests on time-outs")
+    if known is None or len(known) < 2:
+        return replace(found, basis="one run" if len(runs) == 1 else "no mean of logarithms")
+    low, high = astuple(t_interval(np.log(np.asarray(known))))
+    return replace(
+        found, interval=Interval(math.exp(low), math.exp(high)), basis=f"{len(runs)} runs"
+    )
 
 
 def compared(

@@ -23,9 +23,10 @@ from mpmlab.bench.slo import all_met
 from mpmlab.bench.task import Task, Watch
 from mpmlab.core.platform import Platform
 from mpmlab.real.probe import at_speed
+from mpmlab.workload.plan import Plan
 
 #: Who draws the pictures of an experiment (report/, which this floor may not know).
-Draw = Callable[[Path, Experiment, dict[str, Run]], object]
+Draw = Callable[[Path, Experiment, dict[str, Run], Plan], object]
 
 #: Exit codes of commands that measure.
 EXIT_MISSED: Final = 1
@@ -98,7 +99,7 @@ def _world_of(runs: dict[str, Run], platform: Platform) -> tuple[Platform, int]:
 
 def keep(folder: Path, results: Results, draw: Draw) -> None:
     """Store results and pictures. run.json comes last: it says that the folder is complete."""
-    draw(folder, results.experiment, results.runs)
+    draw(folder, results.experiment, results.runs, results.plan)
     save_results(folder, results)
 
 

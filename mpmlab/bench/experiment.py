@@ -27,6 +27,9 @@ class Experiment:
     warmup_s: float
     #: How long a client waits for an answer.
     timeout_s: float
+    #: Requests per second of the measured clients that were asked for instead of the scenario's own
+    #: (--rate, a search); None: the scenario's.
+    rate_per_s: float | None
     #: Load processes that shared the plan in the real world, and how its clients' links were made.
     clients: int
     network: str

@@ -8,9 +8,7 @@ imports this module only when it exports.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +22,8 @@ import pyarrow.parquet
 
 from mpmlab.bench import hdr
 from mpmlab.bench.request_table import COLUMNS, ROWS, SCHEMA, batches, schema
-from mpmlab.bench.response import Floats, Responses, responses
+from mpmlab.bench.response import Floats, Responses, responses, window_end_s
+from mpmlab.bench.results import replacing
 from mpmlab.bench.run import Run
 from mpmlab.bench.stored import Stored, Validity
 from mpmlab.bench.summary import Summary, quantile_ms
@@ -80,8 +79,8 @@ class Subject:
 
     def window_s(self) -> tuple[float, float]:
         """The measured window; shorter if the run was cut short."""
-        asked, records = self.stored.results.experiment, self.run.records
-        end_s = asked.duration_s if records.complete else min(asked.duration_s, records.end_s)
+        asked = self.stored.results.experiment
+        end_s = window_end_s(self.run.records, asked.duration_s)
         return asked.warmup_s, max(asked.warmup_s, end_s)
 
     def facts(self) -> dict[str, str]:
@@ -295,27 +294,13 @@ def export(subject: Subject, format_name: str, out: Path | None, force: bool) ->
         if target.exists() and not force:
             raise ExportError(f"{target}: is there already; --force replaces it")
     try:
-        with _replacing(path) as file:
+        with replacing(path) as file:
             form.write(subject, file)
         if beside is not None and form.sidecar is not None:
-            with _replacing(beside) as file:
+            with replacing(beside) as file:
                 file.write(form.sidecar(subject, path.name))
     except hdr.HdrError as error:
         raise ExportError(f"{subject.stored.folder}, {subject.engine}: {error}") from error
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
     return paths
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the name `path` when all went well, and is gone otherwise."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with scratch.open("wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
 """The validity gates: all of them over one run's evidence, in the order in which they are told.
 
 A run is valid if none fails; what an invalid one measured is not to be used. The evidence is
-gates_evidence.py's, the gates are those of gates_data.py, gates_client.py and gates_machine.py.
+gates_evidence.py's, the gates are those of gates_data.py, gates_client.py, gates_machine.py and
+gates_link.py (which a run without a link does not have).
 
 A clean run must pass: two gates are tests that reject by chance, stationarity in at most 1 % of
 steady runs and arrivals in far less (a plan's own bad luck is not held against the client); the
@@ -13,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from mpmlab.bench import gates_client, gates_data, gates_machine
+from mpmlab.bench import gates_client, gates_data, gates_link, gates_machine
+from mpmlab.bench.gates_data import COMPLETED
 from mpmlab.bench.gates_evidence import Evidence, Facts, gather
 from mpmlab.bench.gates_verdict import Gate, Strictness, Verdict, failures, verdict
 
 __all__ = [
+    "COMPLETED",
     "OVERLOAD",
     "Evidence",
     "Facts",
@@ -56,6 +59,8 @@ def gates(evidence: Evidence, strictness: Strictness = Strictness.DEFAULT) -> tu
             gates_client.connect_queue(evidence),
             gates_client.arrivals(evidence),
         ]
+    if (link := evidence.facts.link) is not None:
+        found += [gates_link.round_trip(link), gates_link.forwarder(link)]
     found += [
         gates_data.starvation(evidence),
         gates_data.backlog(evidence),

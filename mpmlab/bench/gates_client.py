@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from mpmlab.bench.gates_evidence import Evidence
 from mpmlab.bench.gates_verdict import Gate, Verdict, judged, skipped
 from mpmlab.bench.stats_arrivals import arrival_test
+from mpmlab.bench.summary import quantile_ms
 
 #: G13 of the measurement rules: a generator whose sends are later than this (p99) measures itself.
 LATENESS_LIMIT_MS: Final = 1.0
@@ -29,13 +28,11 @@ QUEUED_SHARE: Final = 0.001
 
 def lateness(seen: Evidence) -> Gate:
     """p99 of how late requests were taken in hand, under max(1 ms, 5 % of the median response)."""
-    if not len(seen.lateness_s):
+    late_ms = quantile_ms(seen.lateness_s, 0.99)
+    if late_ms is None:
         return skipped("lateness", "ms", "the client took no request of the window in hand")
-    late_ms = 1000 * float(np.quantile(seen.lateness_s, 0.99, method="inverted_cdf"))
-    limit_ms = LATENESS_LIMIT_MS
-    if len(seen.response_s):
-        middle_ms = 1000 * float(np.quantile(seen.response_s, 0.5, method="inverted_cdf"))
-        limit_ms = max(limit_ms, LATENESS_SHARE * middle_ms)
+    middle_ms = quantile_ms(seen.response_s, 0.5)
+    limit_ms = max(LATENESS_LIMIT_MS, LATENESS_SHARE * (middle_ms or 0.0))
     return judged(
         "lateness", late_ms, "ms", limit_ms,
         f"p99 of the client's own delay is {late_ms:.3g} ms, the limit {limit_ms:.3g} ms (the "

@@ -7,14 +7,15 @@ gates_data.py. No clock, no I/O.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpmlab.bench.account import Account, account
-from mpmlab.bench.response import Responses, responses
+from mpmlab.bench.measured import measured
 from mpmlab.bench.speed import Speed
 from mpmlab.bench.stats_batches import drift
 from mpmlab.bench.stats_fairness import Fairness, fairness
@@ -41,7 +42,7 @@ class Facts:
     client_busy: float | None = None
     #: Share of the window that processes which are not ours had of a client's core; of the worst.
     client_foreign: float | None = None
-    #: The same of the servers' cores.
+    #: The same of the server's cores, all together: its processes run on any of them.
     server_foreign: float | None = None
     speed: Speed | None = None
     #: connect() calls that failed for want of descriptors, ports or memory on this side.
@@ -50,6 +51,8 @@ class Facts:
     queued_connects: int | None = None
     #: Of what limits the server: the larger of busy workers / workers and CPU / cores. 0..1
     utilisation: float | None = None
+    #: The link between two namespaces that the run went over (network.link_figures).
+    link: Mapping[str, Any] | None = None
     #: The percentiles that are asked for, 0..1.
     quantiles: tuple[float, ...] = (0.99,)
 
@@ -110,13 +113,10 @@ def gather(
 ) -> Evidence:
     """The evidence of a run of `plan`, over requests planned in [warmup_s, duration_s). The window
     ends with the run if that was cut short."""
-    end_s = duration_s if records.complete else min(duration_s, records.end_s)
-    seen = responses(records, warmup_s, duration_s, timeout_s, plan)
+    seen = measured(records, warmup_s, duration_s, timeout_s, plan)
+    end_s = seen.end_s
     mine = plan.measured_sessions()[records.session]
     begun_s = begun(records, plan)
-    order = np.flatnonzero(seen.counted & np.isfinite(seen.response_s))
-    order = order[np.argsort(seen.planned_s[order], kind="stable")]
-    bounds = seen.response_s[order][seen.bound[order]]
     timed_out = mine & np.isin(records.error, _TIMEOUTS) & _in(records.ended_s, warmup_s, end_s)
     starts = _starts(records, plan, warmup_s, end_s)
     return Evidence(
@@ -129,16 +129,16 @@ def gather(
         background=not bool(plan.measured_sessions().all()),
         steady=plan.arrivals in STEADY_ARRIVALS and not _drifts(records.planned_s[starts]),
         arrivals=plan.arrivals,
-        planned=int(np.count_nonzero(seen.counted)),
+        planned=seen.requests,
         taken=int(np.count_nonzero(mine & _in(begun_s, warmup_s, end_s))),
-        dropped=int(np.count_nonzero(seen.counted & (records.error == Outcome.NOT_SENT))),
-        answered=int(np.count_nonzero(seen.counted & (records.error == Outcome.OK))),
+        dropped=seen.errors.get(Outcome.NOT_SENT.name.lower(), 0),
+        answered=seen.completed,
         backlog_growth=_awaiting(records, mine, end_s) - _awaiting(records, mine, warmup_s),
         timed_out=int(np.count_nonzero(timed_out)),
         completed_per_s=_completed_per_s(records, warmup_s, end_s),
-        response_s=seen.response_s[order],
-        censored_from_s=float(bounds.min()) if len(bounds) else math.inf,
-        lateness_s=_lateness_s(seen),
+        response_s=seen.response_s,
+        censored_from_s=seen.censored_from_s,
+        lateness_s=seen.lateness_s,
         starts_planned_s=records.planned_s[starts],
         starts_begun_s=begun_s[starts],
     )
@@ -170,11 +170,6 @@ def _completed_per_s(records: Records, start_s: float, end_s: float) -> float:
     if end_s <= start_s:
         return 0.0
     return int(np.count_nonzero(_in(records.last_byte_s, start_s, end_s))) / (end_s - start_s)
-
-
-def _lateness_s(seen: Responses) -> Floats:
-    lateness_s = seen.lateness_s[seen.counted]
-    return np.asarray(lateness_s[np.isfinite(lateness_s)])
 
 
 def _starts(records: Records, plan: Plan, start_s: float, end_s: float) -> NDArray[np.intp]:

@@ -15,7 +15,7 @@ from mpmlab.bench.speed import DISTURBED_RATIO
 #: with 5 % of it one send in twenty may be that late; less is what the system itself and the
 #: harness's own reading of the scoreboard take, and near what ticks of 10 ms can tell at all.
 CLIENT_FOREIGN_LIMIT: Final = 0.05
-#: Of the time of a server's core: it is missing there as if the core were slower by so much, and
+#: Of the time of the server's cores: it is missing there as if the core were slower by so much, and
 #: 10 % is what a p99 is known to by default, 5 % when it is to be published (G22).
 SERVER_FOREIGN_LIMIT: Final = {Strictness.DEFAULT: 0.10, Strictness.PUBLISH: 0.05}
 #: Slow against fast state. Virtual CPUs jump by 1.85 as their neighbours come and go: of 119
@@ -35,14 +35,14 @@ def client_core(seen: Evidence) -> Gate:
 def server_core(seen: Evidence, strictness: Strictness) -> Gate:
     """Nobody else on the server's cores."""
     limit = SERVER_FOREIGN_LIMIT[strictness]
-    return _foreign("server-core", seen.facts.server_foreign, limit, "a core of the server")
+    return _foreign("server-core", seen.facts.server_foreign, limit, "the server's cores")
 
 
 def _foreign(name: str, share: float | None, limit: float, whose: str) -> Gate:
     if share is None:
-        return skipped(name, "of a core", "what else ran there was not recorded")
+        return skipped(name, "of the time", "what else ran there was not recorded")
     return judged(
-        name, share, "of a core", limit,
+        name, share, "of the time", limit,
         f"processes that are not of this run had {share:.1%} of the time of {whose}, the limit "
         f"{limit:.0%}",
         "end what else runs on this machine, or bind it to other cores",

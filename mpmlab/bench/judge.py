@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from mpmlab.bench.gates import Facts, Strictness, gates, gather
 from mpmlab.bench.run import Run
 from mpmlab.bench.task import Task
+from mpmlab.core.scoreboard import BUSY_KEEPALIVE
 
 
 def judged(
@@ -34,17 +37,24 @@ def facts_of(run: Run, task: Task, quantiles: tuple[float, ...]) -> Facts:
         shortages=said.get("shortages"),
         queued_connects=said.get("queued_connects"),
         utilisation=utilisation(run, task),
+        link=run.link,
         quantiles=quantiles,
     )
 
 
 def utilisation(run: Run, task: Task) -> float | None:
-    """Of what limits the server, 0 to 1: its cores' time, or its workers."""
+    """Of what limits the server, 0 to 1: its cores' time, or its workers.
+
+    A worker that waits for the next request of a keep-alive connection (K) is not at work: it holds
+    a place, but its queue forgets at the speed of the others. In a pool of one worker a connection
+    (prefork, worker) all are taken by a few idle clients."""
     inside = run.samples.between(task.warmup_s, task.duration_s)
     workers = task.settings.daemons_limit * task.settings.threads_per_child
     shares = []
     if run.cpu_s is not None and task.duration_s > task.warmup_s:
         shares.append(run.cpu_s / ((task.duration_s - task.warmup_s) * run.server_cores))
     if len(inside) and workers:
-        shares.append(float(inside.busy.mean()) / workers)
+        # K of processes that are stopping is in `counts`, but not in `busy`.
+        at_work = np.maximum(inside.busy - inside.counts[:, BUSY_KEEPALIVE], 0)
+        shares.append(float(at_work.mean()) / workers)
     return min(1.0, max(shares)) if shares else None

@@ -31,6 +31,10 @@ class Answer(enum.Enum):
     NOTHING = "says nothing"
 
 
+class OutOfReachError(Exception):
+    """There can be no run at that rate; the text says why."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """A run at a rate (requests per second, as offered) and what came of it."""
@@ -59,7 +63,8 @@ def find_knee(
     evaluate: Callable[[float], Trial], first_per_s: float, tolerance: float = TOLERANCE
 ) -> Knee:
     """Search from `first_per_s`. `evaluate` makes a run at about the rate it is given and says what
-    rate that was. Raises ValueError for a first rate or tolerance that is not positive."""
+    rate that was; OutOfReachError from it ends the search. Raises ValueError for a first rate or
+    tolerance that is not positive."""
     if not (first_per_s > 0 and tolerance > 0):
         raise ValueError("first_per_s and tolerance must be above 0")
     search = _Search(evaluate, tolerance)
@@ -75,8 +80,11 @@ class _Search:
     def run(self, rate_per_s: float) -> Knee:
         """Trials until it is found, or cannot be."""
         while len(self.trials) < MAX_TRIALS:
-            if not self._try(rate_per_s):
-                return self._end("runs were invalid, twice at the same rate")
+            try:
+                if not self._try(rate_per_s):
+                    return self._end("runs were invalid, twice at the same rate")
+            except OutOfReachError as error:
+                return self._end(f"no run at {rate_per_s:.3g} requests/s: {error}")
             if self._close():
                 return self._end("")
             rate_per_s = self._next(rate_per_s)

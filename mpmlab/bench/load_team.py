@@ -43,14 +43,17 @@ class LoadTeam:
         self._parts = [records.with_name(f".{records.stem}.{i}.npz") for i in range(count)]
         self._exit = contextlib.ExitStack()
         self._processes: list[LoadProcess] = []
+        self._cores: dict[int, int | None] = {}
         with contextlib.ExitStack() as opened:
             for i, part in enumerate(self._parts):
-                core = (cores[i % len(cores)],) if cores else ()
+                core = cores[i % len(cores)] if cores else None
                 process = LoadProcess(
-                    plan, host, port, part, timeout_s=timeout_s, cores=core, part=(i, count),
+                    plan, host, port, part, timeout_s=timeout_s, part=(i, count),
+                    cores=() if core is None else (core,),
                     paced=paced, hold=True, namespace=namespace,
                 )  # fmt: skip
                 self._processes.append(opened.enter_context(process))
+                self._cores[process.pid] = core
             self._exit = opened.pop_all()
 
     def __enter__(self) -> LoadTeam:
@@ -62,9 +65,10 @@ class LoadTeam:
             part.unlink(missing_ok=True)
 
     @property
-    def pids(self) -> tuple[int, ...]:
-        """The processes."""
-        return tuple(process.pid for process in self._processes)
+    def pids(self) -> dict[int, int | None]:
+        """The processes, in order of their parts, and the core that each is bound to (None: not
+        bound)."""
+        return dict(self._cores)
 
     def ready(self) -> bool:
         """Whether all have read the plan and wait for `begin`."""
@@ -84,15 +88,13 @@ class LoadTeam:
             process.progress()
 
     def poll(self) -> int | None:
-        """None while one of them runs; else the first exit code that is not COMPLETE, if any is."""
+        """The first exit code that is not COMPLETE, as soon as there is one: a run without one of
+        them is no run. Else None while one of them runs, and then COMPLETE."""
         codes = [process.poll() for process in self._processes]
-        if None in codes:
-            return None
-        return next((code for code in codes if code != COMPLETE), COMPLETE)
-
-    def failed(self) -> bool:
-        """Whether one has ended otherwise than complete."""
-        return any(process.poll() not in (None, COMPLETE) for process in self._processes)
+        ended = next((code for code in codes if code not in (None, COMPLETE)), None)
+        if ended is not None:
+            return ended
+        return None if None in codes else COMPLETE
 
     def stop(self) -> None:
         """Ask them to end now: each writes what it has, marked as incomplete."""
@@ -108,7 +110,8 @@ class LoadTeam:
     def collect(self) -> Records | None:
         """One table of what they have recorded, written to the records' path too; None if one of
         them left nothing."""
-        if self.poll() not in (COMPLETE, STOPPED) or not all(p.exists() for p in self._parts):
+        codes = [process.poll() for process in self._processes]
+        if not set(codes) <= {COMPLETE, STOPPED} or not all(p.exists() for p in self._parts):
             return None
         parts = [Records.load(path) for path in self._parts]
         records = merged(parts, facts([part.metadata for part in parts]))

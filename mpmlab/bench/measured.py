@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpmlab.bench.response import responses
+from mpmlab.bench.response import responses, window_end_s
 from mpmlab.load.recorder import Outcome, Records
 from mpmlab.workload.plan import Plan
 
@@ -59,7 +59,6 @@ def measured(
 ) -> Measured:
     """Select from `records`. The window ends with the run if that was cut short. Without a plan all
     clients are taken for measured ones."""
-    end_s = duration_s if records.complete else min(duration_s, records.end_s)
     rows = responses(records, warmup_s, duration_s, timeout_s, plan)
     inside = np.flatnonzero(rows.counted)
     inside = inside[np.argsort(records.planned_s[inside], kind="stable")]
@@ -71,7 +70,7 @@ def measured(
     good = (records.error == Outcome.OK) & rows.measured
     return Measured(
         start_s=warmup_s,
-        end_s=end_s,
+        end_s=window_end_s(records, duration_s),
         requests=len(inside),
         completed=int(np.count_nonzero(error == Outcome.OK)),
         response_s=rows.response_s[known],

@@ -6,7 +6,6 @@ No engine is started here and nothing is printed.
 
 from __future__ import annotations
 
-import math
 import platform
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,8 +17,9 @@ from typing import Final
 from mpmlab import __version__
 from mpmlab.bench.experiment import Experiment
 from mpmlab.bench.gates import Strictness
+from mpmlab.bench.network import NAMESPACE, NETWORKS, shared_link
 from mpmlab.bench.slo import Objective, parse
-from mpmlab.bench.task import Task
+from mpmlab.bench.task import EngineError, Task
 from mpmlab.core.directives import effective
 from mpmlab.core.settings import Message
 from mpmlab.mpms.catalog import CATALOG, default_mpm
@@ -54,15 +54,24 @@ class Bench:
     strictness: Strictness
     objectives: tuple[Objective, ...]
     repetitions: int
+    #: The rate that was asked for instead of the scenario's own; None: the scenario's.
+    rate_per_s: float | None = None
 
     def at_rate(self, rate_per_s: float) -> Bench:
-        """The same with the measured clients at that rate. Raises ScenarioError."""
+        """The same with the measured clients at about that rate: as much faster or slower as it is
+        of what the plan offers now. Raises ScenarioError if the rate is not ours to choose, and
+        RequestError if there is none."""
         offered = self.plan.offered_rate
-        factor = rate_per_s / offered if offered else math.inf
-        scenario = scaled(self.scenario, factor)
+        if offered == 0:
+            raise RequestError(
+                f"{self.scenario.path}: there is no rate to change, since no request of the "
+                "measured clients falls between warm-up and end; accepted: a longer --duration"
+            )
+        # Without an offered rate a measured group is closed, which scaled() refuses.
+        scenario = scaled(self.scenario, rate_per_s / offered if offered else 1.0)
         plan = compile_plan(scenario, self.plan.seed, self.plan.duration_us / 1e6)
         tasks = tuple(replace(task, plan=plan) for task in self.tasks)
-        return replace(self, scenario=scenario, plan=plan, tasks=tasks)
+        return replace(self, scenario=scenario, plan=plan, tasks=tasks, rate_per_s=rate_per_s)
 
     def with_engine(self, engine: str) -> Bench:
         """The same on one engine only."""
@@ -87,7 +96,7 @@ class Asked:
     timeout_s: float
     rate_per_s: float | None = None
     clients: int = 1
-    network: str = "pacing"
+    network: str = NETWORKS[0]
     slo: str | None = None
     repetitions: int | None = None
     publish: bool = False
@@ -97,9 +106,14 @@ def prepare(asked: Asked) -> Bench:
     """Read and check it all. Raises RequestError, DirectiveError, SloError, WorkloadError or
     OSError."""
     names = chosen_mpms(asked.mpms)
+    engines = tuple(_listed(asked.engines, ENGINES, "engine"))
+    repetitions = _repetitions(asked, engines)
+    objectives = () if asked.slo is None else parse(asked.slo)
     read = load_scenario(asked.scenario)
     pairs = tuple(_pair(text) for text in asked.sets)
     plan = compile_plan(read, asked.seed, asked.duration_s)
+    if asked.network == NAMESPACE:
+        _one_link(plan)
     tasks = []
     for name in names:
         given = (*((line.name, line.text) for line in read.directives), *pairs)
@@ -115,15 +129,29 @@ def prepare(asked: Asked) -> Bench:
         scenario_text=read.path.read_text(encoding="utf-8"),
         plan=plan,
         tasks=tuple(tasks),
-        engines=tuple(_listed(asked.engines, ENGINES, "engine")),
+        engines=engines,
         strictness=Strictness.PUBLISH if asked.publish else Strictness.DEFAULT,
-        objectives=() if asked.slo is None else parse(asked.slo),
-        repetitions=_repetitions(asked),
+        objectives=objectives,
+        repetitions=repetitions,
     )
     return bench if asked.rate_per_s is None else bench.at_rate(asked.rate_per_s)
 
 
-def _repetitions(asked: Asked) -> int:
+def _one_link(plan: Plan) -> None:
+    try:
+        shared_link(plan)
+    except EngineError as error:
+        raise RequestError(str(error)) from error
+
+
+def _repetitions(asked: Asked, engines: Sequence[str]) -> int:
+    if "real" not in engines:
+        if (asked.repetitions or 1) > 1:
+            raise RequestError(
+                f"--repeat {asked.repetitions}: a simulation that is repeated is the same to the "
+                "last bit; accepted: an --engine with real, or one run for each --seed"
+            )
+        return 1
     if asked.publish:
         if asked.repetitions is not None and asked.repetitions < PUBLISH_REPETITIONS:
             raise RequestError(
@@ -181,6 +209,7 @@ def experiment_of(bench: Bench, task: Task, platform_text: str, repetition: int 
         duration_s=task.duration_s,
         warmup_s=task.warmup_s,
         timeout_s=task.timeout_s,
+        rate_per_s=bench.rate_per_s,
         clients=task.clients,
         network=task.network,
         strictness=bench.strictness.value,

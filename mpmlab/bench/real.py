@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mpmlab.bench.accounts import Accounts
+from mpmlab.bench.accounts import FROM, TO, Accounts
 from mpmlab.bench.load_process import LoadError
 from mpmlab.bench.load_team import LoadTeam
 from mpmlab.bench.meter import server_pss_kib
-from mpmlab.bench.network import link_for, network_notes
+from mpmlab.bench.network import NAMESPACE, link_figures, link_for, network_notes
 from mpmlab.bench.results import PLAN
 from mpmlab.bench.run import Run
 from mpmlab.bench.samples import SampleLog
@@ -77,7 +77,7 @@ def run_real(task: Task, platform: Platform, watch: Watch, folder: Path) -> Run:
     before_us = probe_us(cores.server[0])
     told = payload(task.mpm, task.directives, not platform.unserialized_accept)
     with contextlib.ExitStack() as stack:
-        link = stack.enter_context(link_for(task)) if task.network == "namespace" else None
+        link = stack.enter_context(link_for(task)) if task.network == NAMESPACE else None
         server = stack.enter_context(
             start_server(
                 ENTRY,
@@ -96,6 +96,7 @@ def run_real(task: Task, platform: Platform, watch: Watch, folder: Path) -> Run:
         live.stop_server()
         log = tuple(server.stderr().splitlines())
         notes = (*network_notes(task, link), *_notes(cores))
+        figures = None if link is None else link_figures(link, live.accounts.forwarder_share())
     records = live.records()
     return Run(
         engine="real",
@@ -112,6 +113,7 @@ def run_real(task: Task, platform: Platform, watch: Watch, folder: Path) -> Run:
         notes=notes,
         client_foreign=live.accounts.client_share(),
         server_foreign=live.accounts.server_share(),
+        link=figures,
     )
 
 
@@ -155,7 +157,7 @@ class _RealRun:
         self.start_s = 0.0
         self._records: Records | None = None
         self._ended_s = 0.0
-        self.accounts = Accounts(server.pid, cores.server, cores.client)
+        self.accounts = Accounts(server.pid, cores.server, cores.client, link)
 
     # ---- before --------------------------------------------------------------------------------
 
@@ -209,7 +211,7 @@ class _RealRun:
             if load.ready():
                 self.start_s = load.begin()
                 return True
-            if load.failed() or self._must_stop():
+            if load.poll() is not None or self._must_stop():
                 return False
             time.sleep(_LOOK_S)
         raise EngineError(f"the load processes were not ready after {_LOAD_START_S:g} s")
@@ -271,7 +273,7 @@ class _RealRun:
             self.watch.advance(now_s / self.task.duration_s)
 
     def _next_mark(self) -> tuple[str, float]:
-        for mark, at_s in (("from", self.task.warmup_s), ("to", self.task.duration_s)):
+        for mark, at_s in ((FROM, self.task.warmup_s), (TO, self.task.duration_s)):
             if not self.accounts.has(mark):
                 return mark, at_s
         return "", float("inf")

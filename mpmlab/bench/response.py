@@ -46,13 +46,18 @@ class Responses:
     counted: Bools
 
 
+def window_end_s(records: Records, duration_s: float) -> float:
+    """Where the measured window ends: with the plan, or with a run that was cut short."""
+    return duration_s if records.complete else min(duration_s, records.end_s)
+
+
 def responses(
     records: Records, warmup_s: float, duration_s: float, timeout_s: float, plan: Plan | None = None
 ) -> Responses:
     """What the rows of `records` count with, if the window is [warmup_s, duration_s) and a client
     waits `timeout_s` for an answer. A run that was cut short has a shorter window. Without a plan
     every client is taken for measured."""
-    end_s = duration_s if records.complete else min(duration_s, records.end_s)
+    end_s = window_end_s(records, duration_s)
     planned_s, error = records.planned_s, records.error
     ok = error == Outcome.OK
     waited_s = records.ended_s - planned_s

@@ -14,6 +14,7 @@ comes last, so a folder without one was never finished. No arithmetic here.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import io
@@ -21,10 +22,10 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 
@@ -134,8 +135,12 @@ def save_results(folder: Path, results: Results) -> None:
         np.savez_compressed(packed, **_columns_of(run.samples))
         _write(folder / f"{engine}-samples.npz", packed.getvalue())
         _write(folder / f"{engine}-error.log", "".join(f"{line}\n" for line in run.log).encode())
-    document = json.dumps(_document(results), indent=2, allow_nan=False) + "\n"
-    _write(folder / _JSON, document.encode())
+    write_json(folder / _JSON, _document(results))
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a document that people may read, too."""
+    _write(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _document(results: Results) -> dict[str, Any]:
@@ -160,6 +165,7 @@ def _document(results: Results) -> dict[str, Any]:
                 "memory_kib": run.memory_kib,
                 "client_foreign": run.client_foreign,
                 "server_foreign": run.server_foreign,
+                "link": run.link,
                 "speed": None if run.speed is None else dataclasses.asdict(run.speed),
                 "digest": run.digest,
                 "events": run.events,
@@ -175,10 +181,17 @@ def _columns_of(values: Samples) -> dict[str, Any]:
 
 
 def _write(path: Path, data: bytes) -> None:
+    with replacing(path) as out:
+        out.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the name `path` when all went well, and is gone otherwise."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with scratch.open("wb") as out:
-            out.write(data)
+            yield out
             out.flush()
             os.fsync(out.fileno())
         scratch.replace(path)
@@ -268,6 +281,7 @@ def _loader(engine: str, folder: Path) -> Callable[[dict[str, Any]], Run]:
             notes=tuple(facts["notes"]),
             client_foreign=facts["client_foreign"],
             server_foreign=facts["server_foreign"],
+            link=facts["link"],
             gates=tuple(Gate.from_dict(gate) for gate in facts["gates"]),
         )
 

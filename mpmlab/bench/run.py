@@ -1,11 +1,14 @@
 """One engine's run of a plan: everything that was recorded about it.
 
-Values only; the engines (engines.py) make them, summary.py condenses them, results.py stores them.
+Values only; the engines (real.py, sim.py) make them, summary.py condenses them, results.py stores
+them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mpmlab.bench.gates_verdict import Gate, verdict
 from mpmlab.bench.samples import Samples
@@ -44,10 +47,12 @@ class Run:
     breaches: tuple[str, ...] = ()
     #: What the reader should know besides.
     notes: tuple[str, ...] = ()
-    #: Share of the measured window that processes which are not ours had of the clients' core, and
-    #: of the server's (of the worst of each); None where it was not measured.
+    #: Share of the measured window that processes which are not ours had of a client's core (of the
+    #: worst), and of the server's cores (all together); None where it was not measured.
     client_foreign: float | None = None
     server_foreign: float | None = None
+    #: The link between two namespaces, as asked and as it was (network.link_figures); None: none.
+    link: Mapping[str, Any] | None = None
     #: What the validity gates found (judge.py); none if nobody has asked them.
     gates: tuple[Gate, ...] = ()
 

@@ -5,17 +5,23 @@ How a run's gates and objectives become an answer stands here; engines and stori
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
-from mpmlab.bench.conduct import Draw, conduct, keep
+from mpmlab.bench.conduct import EXIT_INVALID, EXIT_MISSED, Draw, conduct, keep
 from mpmlab.bench.gates import failures, overloaded
-from mpmlab.bench.knee import Answer, Knee, Trial, find_knee
+from mpmlab.bench.knee import TOLERANCE, Answer, Knee, OutOfReachError, Trial, find_knee
 from mpmlab.bench.prepare import Bench, RequestError
-from mpmlab.bench.results import Results
-from mpmlab.bench.slo import Finding, Judgement, all_met
+from mpmlab.bench.results import Results, write_json
+from mpmlab.bench.slo import all_met
 from mpmlab.bench.task import Watch
 from mpmlab.core.platform import Platform
+from mpmlab.workload.errors import ScenarioError
+
+#: Name and version of the JSON document of a search, and its file.
+SCHEMA: Final = "mpmlab-knee-1"
+FILE: Final = "knee.json"
 
 
 class SearchEnded(Exception):  # noqa: N818 - the end of a search, by the user or by an engine
@@ -57,7 +63,10 @@ def search_knee(
     in folders below `out`; `tell` hears of each run. Raises SearchEnded."""
 
     def evaluate(rate_per_s: float) -> Trial:
-        there = bench.at_rate(rate_per_s)
+        try:
+            there = bench.at_rate(rate_per_s)
+        except ScenarioError as error:
+            raise OutOfReachError(str(error)) from error
         task = there.tasks[position]
         folder, results = conduct(there.with_engine(engine), task, platform, watch, phase, out)
         keep(folder, results, draw)
@@ -70,24 +79,45 @@ def search_knee(
     return find_knee(evaluate, check_search(bench))
 
 
+def search_exit_code(knees: Iterable[Knee]) -> int:
+    """0 if all were found; 1 if somewhere no rate met the objectives; 3 if a search came to no end
+    for another reason (invalid runs, a server that met them at every rate)."""
+    left = [knee for knee in knees if not knee.found]
+    if not left:
+        return 0
+    missed = any(knee.good_per_s is None and knee.bad_per_s is not None for knee in left)
+    return EXIT_MISSED if missed else EXIT_INVALID
+
+
+def save_search(folder: Path, bench: Bench, knees: Mapping[str, Knee]) -> None:
+    """Write what was found, and each run on the way, to a file in the search's folder."""
+    document = {
+        "schema": SCHEMA,
+        "scenario": bench.scenario.name,
+        "seed": bench.plan.seed,
+        "slo": ",".join(objective.text for objective in bench.objectives),
+        "tolerance": TOLERANCE,
+        "searches": {
+            name: {
+                **vars(knee),
+                "trials": [{**vars(t), "answer": t.answer.name.lower()} for t in knee.trials],
+            }
+            for name, knee in knees.items()
+        },
+    }
+    write_json(folder / FILE, document)
+
+
 def answer_of(results: Results, engine: str, rate_per_s: float) -> Trial:
     """What a complete run says of its rate: too much if the server could not carry it or missed an
     objective; nothing if it is invalid for any other reason."""
     run = results.runs[engine]
     judgements = results.judgements()[engine]
-    said = ", ".join(_text(judgement) for judgement in judgements)
+    said = ", ".join(judgement.describe() for judgement in judgements)
     failed = failures(run.gates)
-    if failed and not overloaded(run.gates):
+    nothing_asked = results.summaries()[engine].requests == 0
+    if failed and (nothing_asked or not overloaded(run.gates)):
         return Trial(rate_per_s, Answer.NOTHING, "INVALID: " + "; ".join(g.text for g in failed))
     if failed:
         return Trial(rate_per_s, Answer.BAD, f"{said}; overloaded: {failed[0].text}")
     return Trial(rate_per_s, Answer.GOOD if all_met(judgements) else Answer.BAD, said)
-
-
-def _text(judgement: Judgement) -> str:
-    value = judgement.value
-    unit = "" if judgement.objective.unit != "ms" else " ms"
-    bound = "at least " if judgement.lower_bound else ""
-    shown = "unknown" if value is None else f"{bound}{value:.3g}{unit}"
-    mark = {Finding.MET: "met", Finding.MISSED: "missed", Finding.UNKNOWN: "not decided"}
-    return f"{judgement.objective.text}: {shown}, {mark[judgement.finding]}"

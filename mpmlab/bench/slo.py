@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpmlab.bench.measured import Measured
+from mpmlab.bench.summary import quantile_ms
 
 #: What an objective may be about, for messages.
 ACCEPTED: Final = (
@@ -57,6 +58,15 @@ class Finding(enum.Enum):
     UNKNOWN = "unknown"
 
 
+_FOUND: Final = {
+    Finding.MET: "met",
+    Finding.MISSED: "MISSED",
+    Finding.UNKNOWN: "not decided",
+}
+#: From here on a value is written as a whole number.
+_WHOLE: Final = 1000
+
+
 @dataclass(frozen=True)
 class Objective:
     """One of them. `limit` is in `unit`: ms for times, a fraction of 1 for errors, 1/s for rates.
@@ -86,6 +96,17 @@ class Judgement:
     value: float | None
     lower_bound: bool
     finding: Finding
+
+    def describe(self) -> str:
+        """For people: "p99<50ms: 61.2 ms, MISSED"."""
+        if self.value is None:
+            return f"{self.objective.text}: not decided: it was not measured"
+        value, unit = self.value, self.objective.unit
+        if self.objective.metric == "errors":
+            value, unit = 100 * value, "%"
+        bound = "at least " if self.lower_bound else ""
+        shown = f"{value:,.0f}" if value >= _WHOLE else f"{value:.3g}"
+        return f"{self.objective.text}: {bound}{shown} {unit}, {_FOUND[self.finding]}"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -198,9 +219,6 @@ def _errors(seen: Measured) -> float | None:
 
 
 def _time_ms(objective: Objective, seconds: NDArray[np.float64]) -> float | None:
-    if not len(seconds):
-        return None
     if objective.metric.endswith("mean"):
-        return 1000 * float(seconds.mean())
-    p = 1.0 if objective.quantile is None else objective.quantile
-    return 1000 * float(np.quantile(seconds, p, method="inverted_cdf"))
+        return 1000 * float(seconds.mean()) if len(seconds) else None
+    return quantile_ms(seconds, 1.0 if objective.quantile is None else objective.quantile)

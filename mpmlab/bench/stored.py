@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mpmlab.bench.gates import COMPLETED, Verdict
 from mpmlab.bench.results import Results, load_results
 from mpmlab.workload.plan import Plan
 
 _JSON: Final = "run.json"
-#: How a gate says in run.json that it makes a run invalid.
-_FAILED: Final = "fail"
 #: Folders of repetitions below a folder without a run.json of its own.
 _REPETITIONS: Final = "rep*"
 
@@ -41,8 +40,12 @@ class Stored:
 
     folder: Path
     results: Results
-    plan: Plan
     validity: Mapping[str, Validity]
+
+    @property
+    def plan(self) -> Plan:
+        """What its clients were to do."""
+        return self.results.plan
 
 
 def load_stored(folder: Path) -> Stored:
@@ -52,19 +55,19 @@ def load_stored(folder: Path) -> Stored:
     return Stored(
         folder=folder,
         results=results,
-        plan=results.plan,
         validity={engine: validity_of(facts[engine]) for engine in results.runs},
     )
 
 
 def validity_of(facts: Mapping[str, Any]) -> Validity:
-    """What an engine's part of run.json says against the run: what cut it short, what makes its
-    numbers doubtful, which gates failed. A run that does not say that it is complete and valid is
-    neither."""
-    reasons = [f"incomplete: {fault}" for fault in facts.get("faults", ())]
-    reasons += facts.get("doubts", ())
+    """What an engine's part of run.json says against the run: what cut it short, and which gates
+    failed. A run that does not say that it is complete and valid is neither."""
+    faults = facts.get("faults", ())
+    reasons = [f"incomplete: {fault}" for fault in faults]
     reasons += [
-        gate["text"] for gate in facts.get("gates", ()) if str(gate["verdict"]).lower() == _FAILED
+        gate["text"]
+        for gate in facts.get("gates", ())
+        if gate["verdict"] == Verdict.FAIL.value and not (faults and gate["name"] == COMPLETED)
     ]
     if not reasons and facts.get("complete") is not True:
         reasons.append("incomplete")

@@ -1,9 +1,10 @@
 """The load clients: one text for the simulated and the real world.
 
 `load` is the main thread of the load process; `session` is one client of the plan in a thread of
-its own, `pool_worker` a connection that serves the sessions of a group that shares some. What
-happens on a connection is exchange.py. No sockets, no real clock, no HTTP text, no random numbers:
-the kernel, the wire and the plan have those. Only `yield k.op(...)` waits.
+its own, `pool_worker` a connection that serves the sessions of a group that shares some. What a
+connection is, is way.py, what happens on it exchange.py and habits.py. No sockets, no real clock,
+no HTTP text, no random numbers: the kernel, the wire and the plan have those. Only
+`yield k.op(...)` waits.
 
 Vocabulary. A request's turn comes when its planned time has come *and* its session's previous
 request is over (and a connection of the pool is free); only then can the client be late. Times here
@@ -17,29 +18,25 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
+import numpy as np
+
 from mpmlab.core.demand import Demand
-from mpmlab.core.wire import BadResponse, ClientWire
+from mpmlab.core.wire import BadResponse, ClientWire, Response
 from mpmlab.kernel.interface import Address, Queue, Steps
-from mpmlab.load.exchange import (
-    RECV_BYTES,
-    ROUNDING_S,
-    ClientKernel,
-    Line,
-    Way,
-    answered,
-    exchange,
-    proceed,
-)
+from mpmlab.load.exchange import exchange, proceed
+from mpmlab.load.parts import pool_share, sessions_of
 from mpmlab.load.recorder import RECONNECT_PAUSE_US, Outcome, Recorder
+from mpmlab.load.way import OK, RECV_BYTES, ROUNDING_S, ClientKernel, Line, Way
 from mpmlab.workload.plan import Plan
 
 #: How long a client waits for a connection and the complete answer together, unless told.
 REQUEST_TIMEOUT_S: Final = 30.0
 #: How much longer than the last request's timeout the run waits for its sessions.
 GRACE_S: Final = 1.0
+#: How long after a session's time the next one is made (`ahead`): not before it, by chance.
+ON_DECK_S: Final = 5e-6
 #: How often `progress` is called.
 PROGRESS_INTERVAL_S: Final = 0.5
-
 REFUSED: Final = Outcome.CONNECT_REFUSED
 _NAN: Final = float("nan")
 _INF: Final = float("inf")
@@ -81,9 +78,14 @@ class Run:
         self.response_bytes = array("q", plan.response_bytes.astype("q").tobytes())
         #: Per group: how its clients reach the server and behave.
         serials = count(1)
+        group_of = np.repeat(plan.session_group, plan.session_requests)
         self.ways = tuple(
-            Way(group.client, address, make_wire, start_s, paced, serials) for group in plan.groups
-        )
+            Way(
+                group.client, address, make_wire, start_s, paced,
+                int(plan.request_bytes[group_of == number].max(initial=0)), serials,
+            )
+            for number, group in enumerate(plan.groups)
+        )  # fmt: skip
         #: Per group: where its sessions wait for a connection of the pool; None without one.
         self.pools: tuple[Queue | None, ...] = tuple(
             k.queue() if group.client.pool else None for group in plan.groups
@@ -204,6 +206,23 @@ class Client:
         self.response = self.request = None
         self.retried = 0
 
+    def settle(self, response: Response, ended_s: float) -> None:
+        """As `record`, in the usual case: the whole answer came at once, on the first attempt."""
+        self.run.add(
+            self.first + self.offset, self.round, self.number,
+            self.planned_s, self.lateness_s, self.sent_s, ended_s, ended_s, ended_s,
+            response.status, response.body_bytes, self.line.serial,
+            OK if response.status < 400 else Outcome.HTTP_ERROR, 0,
+        )  # fmt: skip
+        self.ended_s = ended_s
+        self.begun = self.follows = self.refused = False
+        self.request = None
+        self.sent_s = self.planned_s = _NAN
+        self.offset += 1
+        if self.offset == self.count and self.cycles:
+            self.offset = 0
+            self.round += 1
+
     def account(self, end_s: float, now_s: float) -> None:
         """The run ended at end_s, and it is now_s: rows for what was due and is not done.
 
@@ -243,7 +262,7 @@ def load(
 
     `start_s` is the plan's zero on k.now()'s clock. `make_wire` gives a wire for each connection.
     `paced`: the clients keep to their links' round trip and rates by themselves (exchange.py).
-    `part` (i, n): only every n-th session, from the i-th on; n processes make a whole run.
+    `part` (i, n): this is process i of n that make a whole run (`sessions_of`).
     `ahead`: a session is started, and its first request written, when the one before it is due; it
     then waits for its own time. On a real machine that is what makes it punctual.
     Ends at once when a signal is pending; then, and when sessions outlive the duration by more than
@@ -251,18 +270,17 @@ def load(
     run = Run(k, plan, address, make_wire, recorder, start_s, timeout_s, paced)
     if progress is not None:
         yield k.thread(report, run, progress)
-    for pool, group in zip(run.pools, plan.groups, strict=True):
-        for _ in range(group.client.pool):
-            yield k.thread(pool_worker, run, pool)
-    mine = range(part[0], plan.sessions, part[1])
+    for pool, way in zip(run.pools, run.ways, strict=True):
+        for _ in range(pool_share(way.kind.pool, part)):
+            yield k.thread(pool_worker, run, pool, way)
+    mine = sessions_of(plan, part)
     reached = started = 0
     next_due_s = 0.0
     for number in mine:
         # Made before its time, so that at its time there is little left to do.
         client = Client(run, number)
         due_s, next_due_s = next_due_s, start_s + client.next()
-        if not ahead:
-            due_s = next_due_s
+        due_s = due_s + ON_DECK_S if ahead else next_due_s
         while not k.signals() and (left_s := due_s - k.now()) > ROUNDING_S:
             yield k.sleep(left_s)
         if k.signals():
@@ -273,8 +291,7 @@ def load(
         if pool is not None:
             yield k.put(pool, client)
         elif (yield k.thread(session, client)) is None:
-            run.live.pop(number).account(run.duration_s, run.now(k))
-            continue
+            continue  # it stays among those who live, and so is accounted for at the end
         started += 1
     ended = 0
     last_s = start_s + run.duration_s + timeout_s + GRACE_S
@@ -300,25 +317,30 @@ def report(k: ClientKernel, run: Run, progress: Progress) -> Steps[None]:
 
 def session(k: ClientKernel, client: Client) -> Steps[None]:
     """One client of the plan, with connections of its own."""
-    run, line, kind = client.run, client.line, client.way.kind
+    run, line, way = client.run, client.line, client.way
     yield from serve(k, client)
-    hold_s = min(kind.hold_s, run.duration_s - run.now(k))
-    if hold_s > 0 and line.conn is not None:
-        yield k.recv(line.conn, 1, hold_s)  # b"": the server has closed it
+    if line.conn is not None and way.kind.hold_s:
+        hold_s = min(way.kind.hold_s, run.duration_s - run.now(k))
+        hold_s = way.nap(k, line, hold_s)
+        if hold_s > 0 and line.conn is not None:
+            yield k.recv(line.conn, 1, hold_s)  # b"": the server has closed it
     line.drop(k)
     yield k.put(run.ended, client.number + 1)
 
 
-def pool_worker(k: ClientKernel, run: Run, pool: Queue) -> Steps[None]:
+def pool_worker(k: ClientKernel, run: Run, pool: Queue, way: Way) -> Steps[None]:
     """One connection of a pool: serves the group's sessions that come, one after the other."""
     line = Line()
     free_s = 0.0
     while True:
-        client = yield k.get(pool, None)
+        idle_s = way.idle_s(line, k.now())
+        if idle_s is not None and idle_s <= ROUNDING_S:
+            line.drop(k)  # it is too old
+            idle_s = None
+        client = yield k.get(pool, idle_s)
         if client is None:
             continue
         client.line = line
-        client.ended_s = free_s
         client.turn_s = max(client.turn_s, free_s)
         yield from serve(k, client)
         free_s = run.now(k)
@@ -334,7 +356,7 @@ def serve(k: ClientKernel, client: Client) -> Steps[None]:
     a client process; everything else is exchange.py."""
     run, line, way = client.run, client.line, client.way
     now = k.now
-    start_s, duration_s, timeout_s, plain = run.start_s, run.duration_s, run.timeout_s, way.plain
+    start_s, duration_s, timeout_s, direct = run.start_s, run.duration_s, run.timeout_s, way.direct
     turn_s = client.turn_s  # the first is prepared
     while turn_s < duration_s:
         while (left_s := start_s + turn_s - (begun_s := now())) > ROUNDING_S:
@@ -342,7 +364,7 @@ def serve(k: ClientKernel, client: Client) -> Steps[None]:
         sent_s = begun_s - start_s
         client.begin(sent_s)
         conn = line.conn
-        if plain and conn is not None:
+        if direct and conn is not None:
             wire, request = line.wire, client.request
             wire.ask()
             client.sent_s = sent_s
@@ -356,10 +378,13 @@ def serve(k: ClientKernel, client: Client) -> Steps[None]:
             except BadResponse:
                 response, taken = None, -1
             if response is not None:
-                client.first_byte_s = ended_s
-                error = answered(client, response, ended_s)
-            else:
-                error = yield from proceed(k, client, taken, data, begun_s + timeout_s)
+                line.requests += 1
+                client.settle(response, ended_s)
+                if not (response.keep_alive and (way.constant or way.keeps(line, now()))):
+                    line.drop(k)
+                turn_s = client.next()
+                continue
+            error = yield from proceed(k, client, taken, data, begun_s + timeout_s)
         else:
             error = yield from exchange(k, client, begun_s + timeout_s)
         if client.response is None:

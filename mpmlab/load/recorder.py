@@ -88,7 +88,8 @@ class Records:
     #: How much later than possible the client took it in hand: the generator's own delay. Waiting
     #: for the session's previous response is not in it.
     lateness_s: Floats
-    #: Just before the first byte was given to the system (of the second attempt, if retried).
+    #: Just before the first byte was given to the system (of the second attempt, if retried); of a
+    #: request that stalls without a byte, when its silence began.
     sent_s: Floats
     first_byte_s: Floats
     last_byte_s: Floats
@@ -261,24 +262,36 @@ class Recorder:
 def merged(parts: Sequence[Records], metadata: dict[str, Any]) -> Records:
     """The records of several load processes that shared a plan, as if one had made them: all rows,
     in the order in which they ended. Connections are numbered through; the run is as complete as
-    its least complete part. Raises ValueError of nothing."""
+    its least complete part, and ended when the first of them did: what others began after that (a
+    signal does not stop all at one instant) is left out. Raises ValueError of no parts."""
     if not parts:
         raise ValueError("nothing to merge")
-    offset, connections = 0, []
+    end_s = min(part.end_s for part in parts)
+    offset = 0
+    columns: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in _COLUMNS}
     for part in parts:
-        connections.append(np.where(part.connection > 0, part.connection + offset, 0))
+        rows = np.flatnonzero(~(_due_s(part) >= end_s))
+        for name, column in part.columns().items():
+            columns[name].append(column[rows])
+        connection = columns["connection"][-1]
+        connection[connection > 0] += offset
         offset += int(part.connection.max(initial=0))
-    columns: dict[str, Any] = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
-    }
-    columns["connection"] = np.concatenate(connections).astype(np.int32)
-    order = np.argsort(columns["ended_s"], kind="stable")
+    whole = {name: np.concatenate(pieces) for name, pieces in columns.items()}
+    order = np.argsort(whole["ended_s"], kind="stable")
     return Records(
-        **{name: column[order] for name, column in columns.items()},
+        **{name: column[order] for name, column in whole.items()},
         complete=all(part.complete for part in parts),
-        end_s=min(part.end_s for part in parts),
+        end_s=end_s,
         metadata=metadata,
     )
+
+
+def _due_s(records: Records) -> Floats:
+    """When each row's request was planned. One that has no time of its own was due for the sake of
+    the next that has one: Client.account writes them in a row."""
+    rows = np.arange(len(records))
+    timed = np.where(np.isfinite(records.planned_s), rows, len(rows) - 1)
+    return records.planned_s[np.minimum.accumulate(timed[::-1])[::-1]]
 
 
 assert [f.name for f in fields(Records)] == [*_COLUMNS, *_FACTS]

@@ -34,6 +34,7 @@ import numpy.typing as npt
 from mpmlab.core.client_wire import BytesClient
 from mpmlab.kernel.interface import KernelError
 from mpmlab.load.client import REQUEST_TIMEOUT_S, load
+from mpmlab.load.parts import sessions_of
 from mpmlab.load.recorder import Outcome, Recorder, Records
 from mpmlab.real.handles import Address
 from mpmlab.real.loop import LoopKernel
@@ -67,7 +68,7 @@ class Progress:
     start_s: float
     #: Seconds since then; negative in the first line, which comes before the start.
     time_s: float
-    #: Requests that have come due.
+    #: Requests of this process's sessions that have come due.
     planned: int
     ok: int
     errors: int
@@ -88,20 +89,29 @@ class Meter:
     """Progress of a run that is going on: reads the recorder's columns, writes lines to a pipe."""
 
     def __init__(
-        self, plan: Plan, recorder: Recorder, kernel: LoopKernel, start_s: float, fd: int | None
+        self,
+        plan: Plan,
+        recorder: Recorder,
+        kernel: LoopKernel,
+        fd: int | None,
+        part: tuple[int, int],
     ) -> None:
         self._recorder = recorder
         self._kernel = kernel
-        self._start_s = start_s
+        self._start_s = 0.0
         self._fd = fd
-        self._planned_us = np.sort(plan.planned_us[plan.planned_us >= 0])
+        mine = np.zeros(plan.sessions, dtype=bool)
+        mine[sessions_of(plan, part)] = True
+        listed = np.repeat(mine, plan.session_requests) & (plan.planned_us >= 0)
+        self._planned_us = np.sort(plan.planned_us[listed])
         self._counted = self._ok = self._not_sent = 0
         self._cpu_s, self._since_s, self._idle_s = time.thread_time(), time.monotonic(), 0.0
         if fd is not None:
             os.set_blocking(fd, False)
 
-    def begin(self) -> None:
+    def begin(self, start_s: float) -> None:
         """The first line: when the run starts. CPU counts from here."""
+        self._start_s = start_s
         self._cpu_s, self._since_s = time.thread_time(), time.monotonic()
         self._idle_s = self._kernel.idle_s
         self._write(self.line(self._since_s - self._start_s, 0))
@@ -167,6 +177,10 @@ def quantile(values: npt.NDArray[Any], p: float, scale: float) -> float | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out the plan; the exit code."""
     options = parser().parse_args(argv)
+    if options.hold and options.progress_fd is None:
+        parser().error("--hold needs --progress-fd: somebody to tell that it is ready")
+    for number in (signal.SIGTERM, signal.SIGINT):  # until the run there is nothing to write
+        signal.signal(number, lambda *_: sys.exit(STOPPED))
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != options.parent:
         return STOPPED  # it died before it could be followed
@@ -176,10 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             enter(options.namespace)
         raise_descriptor_limit()
         pin(options.cores)
-        plan = Plan.load(options.plan)
-        kernel = LoopKernel()
-        kernel.listen_to_signals()
-        records = run(kernel, plan, options)
+        records = run(LoopKernel(), Plan.load(options.plan), options)
         records.save(options.records)
     except (PlanError, KernelError, OSError) as error:
         print(f"load process: {error}", file=sys.stderr)
@@ -191,13 +202,14 @@ def run(kernel: LoopKernel, plan: Plan, options: argparse.Namespace) -> Records:
     """The run itself; its records."""
     recorder = Recorder()
     host = f"{options.host}:{options.port}"
+    meter = Meter(plan, recorder, kernel, options.progress_fd, options.part)
     gc.collect()
     gc.freeze()
     start_s = agreed_start_s(options)
+    kernel.listen_to_signals()
     started_at = time.time() + start_s - time.monotonic()
-    meter = Meter(plan, recorder, kernel, start_s, options.progress_fd)
     gc.disable()
-    meter.begin()
+    meter.begin(start_s)
     try:
         kernel.run(
             partial(load, ahead=True, paced=options.paced, part=options.part), plan,
@@ -277,7 +289,10 @@ def _cores(text: str) -> tuple[int, ...]:
 
 def _part(text: str) -> tuple[int, int]:
     index, _, count = text.partition("/")
-    return int(index), int(count)
+    part = int(index), int(count)
+    if not 0 <= part[0] < part[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not i/n with i from 0 to n - 1")
+    return part
 
 
 def pin(cores: Sequence[int]) -> None:

@@ -1,25 +1,15 @@
 """A kernel for the load process: many generator threads in one OS thread, on one epoll.
 
-Only the loop lives here (connections, queues, threads, timeouts: loop_handles.py). It performs the
-part of kernel/interface.py that clients need (mpmlab.load.client.ClientKernel); no processes,
-listeners, mutexes, pollers, no HTTP and no plan. Servers run on kernel.py.
-
-How it works. `k.op()` tries at once and returns the value; if it would have to wait it notes who
-waits for what and returns PENDING, and the driver leaves the generator alone until that has come.
-
-Timing. A load generator that is late measures itself. epoll_wait counts in milliseconds (asked for
-1,000 requests/s it was 521 us late in the median), so the loop sleeps in select() on the epoll
-descriptor until SPIN_S before the next wake-up and then polls without waiting: 1 us in the median,
-3 us at p99, for a third of a core.
+Only the loop lives here (connections, queues, threads: loop_handles.py; its waiting: loop_wait.py),
+and what clients need of kernel/interface.py (load.way.ClientKernel); no HTTP, no plan. `k.op()`
+tries at once and returns the value; if it would have to wait it notes who waits for what and
+returns PENDING, and the driver leaves the generator alone until that has come.
 """
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import select
-import signal
-import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
@@ -43,18 +33,12 @@ from mpmlab.real.loop_handles import (
     Doing,
     LocalQueue,
     Thread,
-    Timeouts,
-)
+)  # fmt: skip
+from mpmlab.real.loop_wait import BATCH, Bell, Waits
 
 #: The two that every request passes, as globals: half the price of a class's attribute.
 RECV: Final = Doing.RECV
 RUNNING: Final = Doing.RUNNING
-#: How long before a sleeper's time the loop stops sleeping and starts spinning.
-SPIN_S: Final = 300e-6
-#: Waits longer than this are left to epoll_wait and its milliseconds: one system call, not two.
-LONG_S: Final = 0.002
-#: Events taken, and threads resumed, before the loop looks at the clock and the sockets again.
-BATCH: Final = 64
 #: Descriptors that are kept free for files, pipes and the interpreter.
 SPARE_DESCRIPTORS: Final = 64
 
@@ -71,25 +55,23 @@ class LoopKernel:
         self.shortages = 0
         #: connect() calls that had to wait for max_connections.
         self.queued_connects = 0
-        #: Seconds that the loop had nothing to do: waiting, or spinning before a wake-up.
-        self.idle_s = 0.0
         self._epoll = select.epoll()
+        self._bell = Bell(self._epoll)
+        self._signals = self._bell.pending
+        self._waits = Waits(self._epoll)
+        self._sleepers, self._timeouts = self._waits.sleepers, self._waits.timeouts
         self._conns: dict[int, Conn] = {}
         self._ready: deque[tuple[Thread, Any]] = deque()
-        self._sleepers: list[tuple[float, int, Thread]] = []
-        self._timeouts = Timeouts()
         self._slots: deque[Thread] = deque()
         self._threads: set[Thread] = set()
-        self._serial = count(1)
-        self._tids = count(1)
-        self._signals: list[Signal] = []
-        self._listening = False
-        self._bell, self._ringer = socket.socketpair()
-        self._bell.setblocking(False)
-        self._ringer.setblocking(False)
-        self._epoll.register(self._bell.fileno(), select.EPOLLIN)
-        self._main: Thread | None = None
+        self._serial, self._tids = count(1), count(1)
+        self._main: Any = None
         self._current: Any = None
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds that the loop had nothing to do: waiting, or spinning before a wake-up."""
+        return self._waits.idle_s
 
     # ---- the driver ----------------------------------------------------------------------------
 
@@ -106,10 +88,7 @@ class LoopKernel:
 
     def listen_to_signals(self) -> None:
         """SIGTERM and SIGINT from now on become Signal.TERM of the main thread, for good."""
-        self._listening = True
-        signal.set_wakeup_fd(self._ringer.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._signals.append(Signal.TERM))
+        self._bell.listen()
 
     def _start(self, fn: Callable[..., Steps[Any]], args: tuple[Any, ...]) -> Thread:
         thread = Thread(fn(self, *args), next(self._tids))
@@ -122,21 +101,29 @@ class LoopKernel:
         if self._signals:
             self._rouse_main()
         self._fire_sleepers()
-        self._fire_timeouts()
+        if self._timeouts.heap:
+            self._fire_timeouts()
         ready = self._ready
         for _ in range(min(len(ready), BATCH)):
             thread, value = ready.popleft()
             self._resume(thread, value)
             self._fire_sleepers()
-        if self._main is not None and self._main.doing == Doing.DONE:
+        if self._main.doing == Doing.DONE:
             return
         if self._slots:
             self._admit()
         conns, sleepers = self._conns, self._sleepers
-        for fd, mask in self._wait(monotonic()):
+        if ready or self._signals:
+            events = self._epoll.poll(0, BATCH)
+        else:
+            events = self._waits.events(monotonic())
+            if not events:
+                self._fire_sleepers()  # one is due: nothing comes before it
+        for fd, mask in events:
             conn = conns.get(fd)
-            if conn is None:
-                self._hear(fd)
+            if conn is None:  # or one that has been closed meanwhile
+                if fd == self._bell.fd:
+                    self._bell.hear()
                 continue
             conn.readable = True
             if mask & ENDED:
@@ -152,38 +139,6 @@ class LoopKernel:
                     self._resume(waiter, data)
             if sleepers and sleepers[0][0] <= monotonic():
                 self._fire_sleepers()
-
-    def _hear(self, fd: int) -> None:
-        """Not a connection, or one that has been closed meanwhile: the bell, if it is that."""
-        if fd == self._bell.fileno():
-            with contextlib.suppress(BlockingIOError):
-                self._bell.recv(4096)
-
-    def _wait(self, now: float) -> list[tuple[int, int]]:
-        """Socket events, waiting for them no longer than until the next timer, less SPIN_S."""
-        epoll = self._epoll
-        if self._ready or self._signals:
-            return epoll.poll(0, BATCH)
-        due, limit = INF, INF
-        if self._sleepers:
-            due = self._sleepers[0][0]
-            limit = due - SPIN_S
-        if self._timeouts.heap:
-            limit = min(limit, self._timeouts.heap[0][0])
-        left = limit - now
-        if left == INF:
-            events = epoll.poll(None, BATCH)
-        elif left >= LONG_S:  # the half: poll() rounds up to whole milliseconds
-            events = epoll.poll((int(left * 1000) - 0.5) / 1000, BATCH)
-        elif left > 0:
-            select.select((epoll,), (), (), left)
-            events = epoll.poll(0, BATCH)
-        else:
-            due = min(due, limit + SPIN_S)
-            while not (events := epoll.poll(0, BATCH)) and monotonic() < due:
-                pass
-        self.idle_s += monotonic() - now
-        return events
 
     def _resume(self, thread: Thread, value: Any) -> None:
         """Let a thread run until it has to wait."""
@@ -242,10 +197,9 @@ class LoopKernel:
 
     def _rouse_main(self) -> None:
         main = self._main
-        assert main is not None
+        if main.doing == Doing.GET:
+            main.detail.waiters.remove(main)
         if main.doing in (Doing.SLEEP, Doing.GET):
-            if main.doing == Doing.GET:
-                main.detail.waiters.remove(main)
             self._hand(main, None)
 
     def _hand(self, thread: Thread, value: Any) -> None:
@@ -267,11 +221,10 @@ class LoopKernel:
                 self._resume(thread, None)
 
     def _fire_timeouts(self) -> None:
-        if self._timeouts.heap:
-            now = monotonic()
-            for thread in self._timeouts.expired(now):
-                if thread.deadline <= now:  # another's giving up has not helped it meanwhile
-                    self._give_up(thread)
+        now = monotonic()
+        for thread in self._timeouts.expired(now):
+            if thread.deadline <= now:  # another's giving up has not helped it meanwhile
+                self._give_up(thread)
 
     def _give_up(self, thread: Thread) -> None:
         """Its time is up."""
@@ -297,11 +250,8 @@ class LoopKernel:
             if thread.send is not None:
                 thread.send.__self__.close()
         self._threads.clear()
-        if self._listening:
-            signal.set_wakeup_fd(-1)
-        self._epoll.close()
         self._bell.close()
-        self._ringer.close()
+        self._epoll.close()
 
     # ---- waits (kernel/interface.py) -----------------------------------------------------------
 
@@ -438,12 +388,10 @@ class LoopKernel:
         if handle.fd < 0:
             return
         if half:
-            with contextlib.suppress(OSError):  # ENOTCONN after a reset
-                handle.sock.shutdown(socket.SHUT_WR)
-            return
-        del self._conns[handle.fd]
-        handle.fd = -1
-        handle.sock.close()
+            handle.half_close()
+        else:
+            del self._conns[handle.fd]
+            handle.close()
 
     def queue(self, order: str = "fifo", shared: bool = False) -> LocalQueue:
         """Local queues only."""

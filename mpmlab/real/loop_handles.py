@@ -6,6 +6,7 @@ loop, no clock, no epoll object here.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import select
 import socket
@@ -181,6 +182,16 @@ class Conn:
             sock.close()
             raise
         return cls(sock)
+
+    def half_close(self) -> None:
+        """Nothing more will be sent."""
+        with contextlib.suppress(OSError):  # ENOTCONN after a reset
+            self.sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Neither will anything be read."""
+        self.fd = -1
+        self.sock.close()
 
     def dial(self, where: tuple[str, int]) -> int:
         """connect(), or how far it is: 0 once it is done, else the error number."""

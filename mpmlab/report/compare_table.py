@@ -1,5 +1,5 @@
 """The table of `mpmlab compare`: every figure of every variant, its ratio to the baseline, and
-where that ratio lies.
+where that ratio lies. And that of a series: every figure by variant, and where its mean lies.
 
 Formatting only: numbers come from bench/compare.py. A difference is "higher" or "lower" where the
 interval excludes 1, and "no difference shown" where it does not; nothing is called significant.
@@ -7,12 +7,13 @@ interval excludes 1, and "no difference shown" where it does not; nothing is cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.table import Table
 
-from mpmlab.bench.compare import Comparison, Line
+from mpmlab.bench.compare import Comparison, Line, Variant
+from mpmlab.bench.compare_figures import FIGURES, Compared, repeated
 from mpmlab.bench.stats_quantiles import CONFIDENCE
 
 _INVALID: Final = "INVALID"
@@ -41,6 +42,31 @@ def compare_table(found: Comparison) -> Table:
             cells.append(_INVALID if line.invalid else "")
         table.add_row(*cells, end_section=line.variant is found.variants[-1])
     return table
+
+
+def series_table(variants: Sequence[Variant]) -> Table:
+    """One row for each figure, one column for each variant: the geometric mean of its repetitions,
+    and the interval of that."""
+    title = f"means of repetitions, {CONFIDENCE:.0%} intervals"
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for variant in variants:
+        runs = len(variant.members)
+        star = "*" if variant.engine == "sim" else ""
+        heading = f"{variant.label}{star}\n{runs} run{'s' if runs > 1 else ''}"
+        table.add_column(heading, justify="right", no_wrap=True)
+    for figure in FIGURES:
+        found = [repeated(figure, [m.condensed for m in v.members]) for v in variants]
+        table.add_row(figure.title, *map(_mean_cell, found))
+    return table
+
+
+def _mean_cell(found: Compared) -> str:
+    if found.value is None:
+        return _MISSING
+    low, high = found.interval.low, found.interval.high
+    lies = "" if low is None or high is None else f"  ({_number(low)} to {_number(high)})"
+    return _marked(found.value_bound, _number(found.value)) + lies
 
 
 def _cells(line: Line, found: Comparison) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The table of validity gates, and what is said of objectives and of a search. Formatting only."""
+"""The table of validity gates, and that of a search. Formatting only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from rich.table import Table
 
 from mpmlab.bench.gates import Gate, Verdict
 from mpmlab.bench.knee import Knee
-from mpmlab.bench.slo import Finding, Judgement
 
+#: To be printed below the rates of a simulation.
+NOT_VALIDATED_RATES: Final = (
+    "not validated: simulated rates rest on a quick probe of this machine, not on a calibration."
+)
 _MARKS: Final = {
     Verdict.PASS: "ok",
     Verdict.NOTE: "note",
@@ -21,7 +24,8 @@ _MARKS: Final = {
 
 
 def gate_table(runs: Mapping[str, Sequence[Gate]]) -> Table:
-    """One column for each run, one row for each gate: figure, limit and verdict."""
+    """One column for each run, one row for each gate: figure, how it stands to its limit, verdict.
+    Empty: not a gate of that run; "-": not judged."""
     table = Table(title="validity", title_justify="left", title_style="bold", pad_edge=False)
     table.add_column("gate", no_wrap=True)
     table.add_column("unit", no_wrap=True)
@@ -44,27 +48,16 @@ def _cell(gate: Gate | None) -> str:
         return ""
     if gate.verdict is Verdict.SKIP or gate.figure is None:
         return _MARKS[gate.verdict]
-    limit = "" if gate.limit is None else f" / {_short(gate.limit)}"
-    return f"{_short(gate.figure)}{limit}  {_MARKS[gate.verdict]}"
+    if gate.limit is None:
+        return f"{_short(gate.figure)}  {_MARKS[gate.verdict]}"
+    sign = "≤" if gate.figure <= gate.limit else ">"
+    return f"{_short(gate.figure)} {sign} {_short(gate.limit)}  {_MARKS[gate.verdict]}"
 
 
 def _short(value: float) -> str:
     if not math.isfinite(value):
         return "inf"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def judgement_text(found: Judgement) -> str:
-    """One objective in a line: "p99<50ms: 61.2 ms, missed"."""
-    objective = found.objective
-    if found.value is None:
-        return f"{objective.text}: nothing to decide it from"
-    value, unit = found.value, objective.unit
-    if objective.metric == "errors":
-        value, unit = 100 * value, "%"
-    bound = "≥ " if found.lower_bound else ""
-    said = {Finding.MET: "met", Finding.MISSED: "MISSED", Finding.UNKNOWN: "not decided"}
-    return f"{objective.text}: {bound}{_short(value)} {unit}, {said[found.finding]}"
 
 
 def knee_table(knees: Mapping[str, Knee], slo: str) -> Table:

@@ -33,8 +33,9 @@ from mpmlab.core.scoreboard import (
     STARTING,
 )
 from mpmlab.report import style
+from mpmlab.workload.plan import Plan
 
-NAMES: Final = ("latency.png", "workers.png", "throughput.png")
+NAMES: Final = ("latency.png", "workers.png", "throughput.png", "lateness.png")
 
 #: The bands of the workers picture, from the bottom: label, statuses, colour.
 BANDS: Final = (
@@ -52,12 +53,16 @@ _FEW: Final = 10
 _TITLES: Final = {"real": "real", "sim": "simulated"}
 
 
-def draw(folder: Path, experiment: Experiment, runs: Mapping[str, Run]) -> list[Path]:
-    """Write all pictures that the runs have data for into `folder`; returns their paths."""
+def draw(
+    folder: Path, experiment: Experiment, runs: Mapping[str, Run], plan: Plan | None = None
+) -> list[Path]:
+    """Write all pictures that the runs have data for into `folder`; returns their paths. Without a
+    plan all clients are taken for measured ones."""
     figures = (
-        latency(experiment, runs),
+        latency(experiment, runs, plan),
         workers(experiment, runs),
-        throughput(experiment, runs),
+        throughput(experiment, runs, plan),
+        lateness(experiment, runs, plan),
     )
     return [
         style.write_png(figure, folder / name)
@@ -68,14 +73,18 @@ def draw(folder: Path, experiment: Experiment, runs: Mapping[str, Run]) -> list[
 
 def _subtitle(experiment: Experiment, runs: Mapping[str, Run]) -> str:
     partial = ", ".join(name for name, run in runs.items() if run.faults)
+    invalid = ", ".join(name for name, run in runs.items() if run.complete and not run.valid)
     return (
         f"scenario {experiment.scenario}, seed {experiment.seed}, "
-        f"plan {experiment.plan_hash[:12]}" + (f"; INCOMPLETE: {partial}" if partial else "")
+        f"plan {experiment.plan_hash[:12]}"
+        + (f"; INCOMPLETE: {partial}" if partial else "")
+        + (f"; INVALID: {invalid}" if invalid else "")
     )
 
 
-def _seen(experiment: Experiment, run: Run) -> Measured:
-    return measured(run.records, experiment.warmup_s, experiment.duration_s, experiment.timeout_s)
+def _seen(experiment: Experiment, run: Run, plan: Plan | None) -> Measured:
+    asked = experiment
+    return measured(run.records, asked.warmup_s, asked.duration_s, asked.timeout_s, plan)
 
 
 def _both(runs: Mapping[str, Run]) -> str:
@@ -85,13 +94,15 @@ def _both(runs: Mapping[str, Run]) -> str:
 # ---- response times ---------------------------------------------------------------------------
 
 
-def latency(experiment: Experiment, runs: Mapping[str, Run]) -> Figure | None:
+def latency(
+    experiment: Experiment, runs: Mapping[str, Run], plan: Plan | None = None
+) -> Figure | None:
     """Response time by percentile on a 1/(1-p) axis, every measured value drawn."""
     figure = style.new_figure(8.6, 5.0)
     axes = figure.subplots()
     longest, most = 0.0, 0
     for engine, run in runs.items():
-        seen = _seen(experiment, run)
+        seen = _seen(experiment, run, plan)
         if not len(seen.response_s):
             continue
         times_ms = 1000 * np.sort(seen.response_s)
@@ -160,6 +171,50 @@ def _time_axis(axes: Axes) -> None:
         axes.tick_params(axis="y", which="minor", labelsize=9)
     else:
         axes.set_ylim(0, high * 1.08 or 1)
+
+
+# ---- lateness ---------------------------------------------------------------------------------
+
+
+def lateness(
+    experiment: Experiment, runs: Mapping[str, Run], plan: Plan | None = None
+) -> Figure | None:
+    """How late the real clients took requests in hand, by percentile; None without any. Simulated
+    ones never are."""
+    run = runs.get("real")
+    late_us = np.zeros(0) if run is None else 1e6 * np.sort(_seen(experiment, run, plan).lateness_s)
+    if run is None or not len(late_us):
+        return None
+    figure = style.new_figure(8.6, 4.4)
+    axes = figure.subplots()
+    n = len(late_us)
+    p50, p99 = (np.quantile(late_us, p, method="inverted_cdf") for p in (0.5, 0.99))
+    axes.plot(
+        n / (n - np.arange(n)),
+        np.maximum(late_us, 0.1),
+        label=f"send lateness: p50 {_ms(p50)}, p99 {_ms(p99)} us (n = {n:,})",
+        linewidth=2.2,
+        **style.engine_style("real"),
+    )
+    for gate in run.gates:
+        if gate.name == "lateness" and gate.limit is not None:
+            axes.axhline(1000 * gate.limit, color=style.GREY, linewidth=1, linestyle=":")
+            axes.annotate(
+                "limit for p99",
+                (1, 1000 * gate.limit),
+                textcoords="offset points",
+                xytext=(4, 3),
+                fontsize=9,
+                color=style.GREY,
+            )
+    _percentile_axis(axes, n)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.legend(loc="lower right", frameon=False, fontsize=10.5)
+    style.dress(axes, "share of requests that were taken in hand sooner", "lateness (us)")
+    title = f"{experiment.mpm}: how late the load generator was"
+    style.entitle(figure, title, _subtitle(experiment, runs))
+    return figure
 
 
 # ---- workers ----------------------------------------------------------------------------------
@@ -252,7 +307,9 @@ def _shade_warmup(axes: Axes, experiment: Experiment) -> None:
 # ---- throughput -------------------------------------------------------------------------------
 
 
-def throughput(experiment: Experiment, runs: Mapping[str, Run]) -> Figure | None:
+def throughput(
+    experiment: Experiment, runs: Mapping[str, Run], plan: Plan | None = None
+) -> Figure | None:
     """Answers per second over time, of each engine, beside what was planned."""
     figure = style.new_figure(8.6, 4.4)
     axes = figure.subplots()
@@ -260,7 +317,7 @@ def throughput(experiment: Experiment, runs: Mapping[str, Run]) -> Figure | None
     edges = np.arange(0, int(experiment.duration_s / width_s + 1e-9) + 1) * width_s
     some = False
     for engine, run in runs.items():
-        seen = _seen(experiment, run)
+        seen = _seen(experiment, run, plan)
         if not some and len(seen.all_planned_s):
             planned = np.histogram(seen.all_planned_s, edges)[0] / width_s
             axes.stairs(planned, edges, fill=True, color="#DDDDDD", label="planned sends")

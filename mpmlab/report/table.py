@@ -21,6 +21,10 @@ class Row(NamedTuple):
     field: str
     value: Callable[[Summary], float | None]
     text: Callable[[float], str]
+    #: Whether it says something of a simulation, too.
+    simulated: bool = True
+    #: Left out if it is zero or unknown everywhere.
+    if_any: bool = False
 
 
 def _number(value: float) -> str:
@@ -33,13 +37,28 @@ def _number(value: float) -> str:
     return f"{rounded:.{2 - math.floor(math.log10(abs(rounded)))}f}"
 
 
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+#: Response times count from the planned send, service times from the actual one.
 ROWS: Final = (
     Row("throughput (answers/s)", "throughput_rps", lambda s: s.throughput_rps, _number),
     Row("response p50 (ms)", "p50_ms", lambda s: s.p50_ms, _number),
     Row("response p90 (ms)", "p90_ms", lambda s: s.p90_ms, _number),
     Row("response p99 (ms)", "p99_ms", lambda s: s.p99_ms, _number),
     Row("response p99.9 (ms)", "p999_ms", lambda s: s.p999_ms, _number),
-    Row("errors", "errors", lambda s: float(s.errors), lambda v: f"{v:,.0f}"),
+    Row("service p50 (ms)", "service_p50_ms", lambda s: s.service_p50_ms, _number),
+    Row("service p99 (ms)", "service_p99_ms", lambda s: s.service_p99_ms, _number),
+    Row(
+        "send lateness p99 (ms)",
+        "lateness_p99_ms",
+        lambda s: s.lateness_p99_ms,
+        _number,
+        simulated=False,  # a simulated client is never late
+    ),
+    Row("errors", "errors", lambda s: float(s.errors), _count),
+    Row("abandoned", "abandoned", lambda s: float(s.abandoned), _count, if_any=True),
     Row("mean busy workers", "busy_mean", lambda s: s.busy_mean, _number),
     Row(
         "server CPU utilisation (%)",
@@ -68,22 +87,27 @@ def comparison(results: Mapping[str, Mapping[str, Summary]], title: str) -> Tabl
             table.add_column(f"{mpm}\n{_HEADINGS.get(engine, engine)}", justify="right")
         if {"real", "sim"} <= engines.keys():
             table.add_column("\nerror %", justify="right")
+    summaries = [summary for engines in results.values() for summary in engines.values()]
     for row in ROWS:
+        if row.if_any and not any(row.value(summary) for summary in summaries):
+            continue
         table.add_row(row.title, *(cell for e in results.values() for cell in _cells(row, e)))
     return table
 
 
 def _cells(row: Row, engines: Mapping[str, Summary]) -> list[str]:
-    cells = [_cell(row, summary) for summary in engines.values()]
+    cells = [_cell(row, engine, summary) for engine, summary in engines.items()]
     if {"real", "sim"} <= engines.keys():
+        if not row.simulated:
+            return [*cells, _MISSING]
         error = error_percent(row.value(engines["sim"]), row.value(engines["real"]))
         cells.append(_MISSING if error is None else f"{error:+.1f}")
     return cells
 
 
-def _cell(row: Row, summary: Summary) -> str:
+def _cell(row: Row, engine: str, summary: Summary) -> str:
     value = row.value(summary)
-    if value is None:
+    if value is None or (engine == "sim" and not row.simulated):
         return _MISSING
     bound = "≥ " if row.field in summary.lower_bounds else ""
     return bound + row.text(value)

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from mpmlab.sim.process import SimProcess
 
 
-#: How much of a send buffer's asked size a peer that does not read lets us fill, and what it takes
-#: itself by default: measured on the loopback of Linux 6.18, 4 KiB to 256 KiB asked. Without an
-#: asked size the platform's figure counts, whatever the receive buffer: the system lets the send
-#: buffer grow to megabytes there.
+#: How much of a send buffer's asked size a peer that does not read lets us fill, how much of its
+#: receive buffer's (the system doubles what is asked, socket(7)), and what that is by default:
+#: measured on the loopback of Linux 6.18, 4 KiB to 256 KiB asked, and right within a quarter.
+#: Without an asked size of the send buffer the platform's figure counts, whatever the receive
+#: buffer: the system lets the send buffer grow to megabytes there.
 SEND_BUFFER_USE: Final = 1.5
+RECEIVE_BUFFER_USE: Final = 2
 RECEIVE_BUFFER_BYTES: Final = 174_760
 
 
@@ -92,7 +94,8 @@ class Network:
             link = self.link
             down_bytes = link.buffer_bytes
             if self.send_buffer_bytes:
-                receive_bytes = asked.receive_buffer_bytes or RECEIVE_BUFFER_BYTES
+                receive_bytes = RECEIVE_BUFFER_USE * asked.receive_buffer_bytes
+                receive_bytes = receive_bytes or RECEIVE_BUFFER_BYTES
                 down_bytes = int(SEND_BUFFER_USE * self.send_buffer_bytes) + receive_bytes
             found = (
                 link.via(asked.rtt_s, asked.up_bytes_per_s, link.buffer_bytes),
@@ -107,7 +110,8 @@ class SimConn:
 
     __slots__ = (
         "_flight", "_link_free_s", "closed", "eof", "inbox", "link", "network", "notes",
-        "outstanding", "peer", "poller", "process", "reader", "reset", "shut", "unread", "watch_write", "writer",
+        "outstanding", "peer", "poller", "process", "reader", "reset", "shut", "unread",
+        "watch_write", "writer",
     )  # fmt: skip
 
     def __init__(self, network: Network, process: SimProcess | None, link: Link) -> None:

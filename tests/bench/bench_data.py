@@ -6,10 +6,12 @@ Only builders live here; each number a test relies on is stated in the test.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from mpmlab.bench.experiment import Experiment
+from mpmlab.bench.prepare import Asked
 from mpmlab.bench.run import Run
 from mpmlab.bench.samples import STATUSES, Samples
 from mpmlab.core.scoreboard import BUSY_WRITE, READY
@@ -87,6 +89,13 @@ def make_experiment(**changes: object) -> Experiment:
         "duration_s": 10.0,
         "warmup_s": 2.0,
         "timeout_s": 3.0,
+        "rate_per_s": None,
+        "clients": 1,
+        "network": "pacing",
+        "strictness": "default",
+        "slo": "",
+        "repetition": 1,
+        "repetitions": 1,
         "directives_given": (("ThreadsPerChild", "8"),),
         "directives_effective": (("ThreadsPerChild", "8"), ("ServerLimit", "16")),
         "messages": (),
@@ -112,3 +121,12 @@ def busy_experiment(seed: int, slower: float = 1.0, n: int = 6000) -> Run:
     busy = np.minimum(random.poisson(6 * slower, len(times_s)), 50)
     samples = make_samples(busy.tolist(), workers=50, every_s=0.05)
     return make_run("sim" if slower != 1.0 else "real", make_records(rows), samples)
+
+
+def asked(**typed: Any) -> Asked:
+    """A simulation of worker under the default scenario, but for what is typed."""
+    plain: dict[str, Any] = {
+        "mpms": "worker", "scenario": "default", "duration_s": None, "seed": 1, "sets": (),
+        "engines": "sim", "timeout_s": 5.0,
+    }  # fmt: skip
+    return Asked(**{**plain, **typed})

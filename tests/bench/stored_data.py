@@ -6,11 +6,13 @@ Only builders live here; each number a test relies on is stated in the test.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpmlab.bench.gates import Facts, gates, gather
 from mpmlab.bench.results import Results, save_results
 from mpmlab.bench.run import Run
 from mpmlab.workload.clients import ClientKind, Group
@@ -57,8 +59,16 @@ def store(folder: Path, plan: Plan, runs: dict[str, Run], **changes: object) -> 
     folder.mkdir(parents=True, exist_ok=True)
     plan.save(folder / "plan.npz")
     experiment = make_experiment(**{"plan_hash": plan.hash, "seed": plan.seed, **changes})
-    save_results(folder, Results(experiment, runs))
+    save_results(folder, Results(experiment, runs, plan))
     return folder
+
+
+def gated(run: Run, plan: Plan) -> Run:
+    """The run with what the gates find in the measured window, as the bench stores it."""
+    asked = make_experiment()
+    facts = Facts(engine=run.engine, faults=run.faults)
+    seen = gather(run.records, plan, asked.warmup_s, asked.duration_s, asked.timeout_s, facts)
+    return replace(run, gates=gates(seen))
 
 
 def arrivals(seed: int, n: int = 4000) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from mpmlab.bench.run import Run
 from mpmlab.bench.stored import run_folders, validity_of
 from mpmlab.cli_compare import compare_command
 from tests.bench.bench_data import make_records, make_run, ok
-from tests.bench.stored_data import arrivals, make_plan, served, store
+from tests.bench.stored_data import arrivals, gated, make_plan, served, store
 
 AT_S = arrivals(1)
 PLAN = make_plan(AT_S.tolist())
@@ -35,7 +35,7 @@ def put(folder: Path, slower: float = 1.0, seed: int = 1, **changes: Any) -> Pat
 
 def late() -> Run:
     """A run that its own client spoilt."""
-    return make_run("real", make_records([ok(float(p), 0.01, 0.005) for p in AT_S]))
+    return gated(make_run("real", make_records([ok(float(p), 0.01, 0.005) for p in AT_S])), PLAN)
 
 
 def command(*arguments: object) -> Result:
@@ -101,6 +101,29 @@ def test_what_differs_makes_variants_and_is_told(tmp_path: Path, changes: dict[s
         assert remark.startswith("machine: cpu differs: abacus")
     if "directives_effective" in changes:
         assert remark.startswith("directive: ThreadsPerChild differs: 8 (")
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"rate_per_s": 200.0}, "rate (requests/s) differs: the scenario's (worker/real a); 200"),
+        ({"clients": 2}, "load processes differs: 1 (worker/real a); 2 (worker/real b)"),
+        ({"network": "namespace"}, "network differs: pacing (worker/real a); namespace"),
+    ],
+)
+def test_how_the_load_was_made_tells_variants_apart(
+    tmp_path: Path, changes: dict[str, Any], word: str
+) -> None:
+    """Another rate, number of clients or network is no repetition; a simulation has only the rate
+    of these."""
+    paths = []
+    for number, more in enumerate(({}, changes)):
+        runs = {"real": served(AT_S, 1, 1), "sim": served(AT_S, 1, number, "sim")}
+        runs["sim"] = dataclasses.replace(runs["sim"], digest=str(number))
+        paths.append(store(tmp_path / str(number), PLAN, runs, **more))
+    assert word in "\n".join(document(*paths)["remarks"])
+    kinds = list(labels(paths))
+    assert ("worker/sim" in kinds) == ("rate_per_s" not in changes)
 
 
 def test_the_cost_profile_is_the_simulations_machine(tmp_path: Path) -> None:
@@ -196,7 +219,7 @@ def test_an_invalid_run_is_refused_unless_told(tmp_path: Path, pair: list[Path])
     """By name and with its reason; with --allow-invalid its rows are marked, and no others."""
     bad = store(tmp_path / "bad", PLAN, {"real": late()}, mpm="prefork")
     text = refused(*pair, bad)
-    for word in (f"{bad}, real: INVALID", "the load generator was late", "--allow-invalid"):
+    for word in (f"{bad}, real: INVALID", "p99 of the client's own delay", "--allow-invalid"):
         assert word in text
     found = document(*pair, bad, "--allow-invalid")
     assert {line["variant"] for line in found["lines"] if line["invalid"]} == {"prefork/real"}
@@ -226,9 +249,17 @@ def test_an_incomplete_run_is_invalid(tmp_path: Path, pair: list[Path]) -> None:
     ("facts", "reasons"),
     [
         ({"complete": True, "valid": True}, ()),
-        ({"complete": True, "valid": True, "doubts": [], "faults": [], "gates": []}, ()),
-        ({"complete": True, "valid": False, "doubts": ["late"]}, ("late",)),
+        ({"complete": True, "valid": True, "faults": [], "gates": []}, ()),
         ({"complete": False, "valid": False, "faults": ["killed"]}, ("incomplete: killed",)),
+        (
+            {
+                "complete": False,
+                "valid": False,
+                "faults": ["killed"],
+                "gates": [{"name": "completed", "verdict": "fail", "text": "killed"}],
+            },
+            ("incomplete: killed",),
+        ),
         ({"complete": True, "valid": False}, ("marked as not valid, without a reason",)),
         ({"complete": False, "valid": True}, ("incomplete",)),
         ({"complete": True}, ("marked as not valid, without a reason",)),
@@ -236,14 +267,14 @@ def test_an_incomplete_run_is_invalid(tmp_path: Path, pair: list[Path]) -> None:
         (
             {
                 "complete": True,
-                "valid": False,
-                "doubts": ["late"],
+                "valid": True,
                 "gates": [
-                    {"verdict": "pass", "text": "fine"},
-                    {"verdict": "note", "text": "noted"},
-                    {"verdict": "skip", "text": "skipped"},
-                    {"verdict": "FAIL", "text": "hog"},
-                    {"verdict": "fail", "text": "late"},
+                    {"name": "rate", "verdict": "pass", "text": "fine"},
+                    {"name": "speed", "verdict": "note", "text": "noted"},
+                    {"name": "arrivals", "verdict": "skip", "text": "skipped"},
+                    {"name": "lateness", "verdict": "fail", "text": "late"},
+                    {"name": "client-core", "verdict": "fail", "text": "hog"},
+                    {"name": "server-core", "verdict": "fail", "text": "hog"},
                 ],
             },
             ("late", "hog"),
@@ -253,8 +284,8 @@ def test_an_incomplete_run_is_invalid(tmp_path: Path, pair: list[Path]) -> None:
 def test_validity_is_read_and_never_made_milder(
     facts: dict[str, Any], reasons: tuple[str, ...]
 ) -> None:
-    """Faults, doubts and failed gates are reasons, each once; a run that does not say that it is
-    complete and valid is neither."""
+    """Faults and failed gates are reasons, each once, whatever `valid` says; a run that does not
+    say that it is complete and valid is neither."""
     assert validity_of(facts).reasons == reasons
     assert validity_of(facts).valid is (not reasons)
 

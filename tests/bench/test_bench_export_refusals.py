@@ -14,7 +14,7 @@ from mpmlab import cli_export
 from mpmlab.bench import export
 from tests.bench.bench_data import make_records, make_run, ok
 from tests.bench.export_data import command, exported, plan_of, run_of, stored
-from tests.bench.stored_data import make_plan, store
+from tests.bench.stored_data import gated, make_plan, store
 
 
 @pytest.fixture
@@ -96,18 +96,20 @@ def test_a_failed_write_leaves_nothing(folder: Path) -> None:
 def test_an_invalid_run_is_marked(tmp_path: Path) -> None:
     """A late client: exported all the same, with a warning, and each format says INVALID."""
     rows = [ok(3 + 0.1 * i, 0.01, late_s=0.005) for i in range(20)]
-    run = store(tmp_path, plan_of(rows, ()), {"real": run_of(rows)})
+    plan = plan_of(rows, ())
+    run = store(tmp_path, plan, {"real": gated(run_of(rows), plan)})
     done = command(run, "--format", "hgrm")
     assert done.exit_code == 0
-    assert "INVALID: the load generator was late" in done.stderr
-    assert "# INVALID: the load generator was late" in (run / "real-response.hgrm").read_text()
+    assert "INVALID: p99 of the client's own delay is 5 ms" in done.stderr
+    text = (run / "real-response.hgrm").read_text()
+    assert "# INVALID: p99 of the client's own delay is 5 ms" in text
     assert "# INVALID: " in exported(run, "hlog").read_text()
     facts = pa.parquet.read_schema(exported(run, "parquet")).metadata
     assert facts[b"mpmlab.valid"] == b"false"
-    assert b"late" in facts[b"mpmlab.invalid_because"]
+    assert b"own delay" in facts[b"mpmlab.invalid_because"]
     document = json.loads(exported(run, "json").read_text())
     assert document["valid"] is False
-    assert "late" in document["invalid_because"][0]
+    assert "own delay" in document["invalid_because"][0]
 
 
 def test_a_run_cut_short_has_fewer_intervals(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The harness's small parts: speed, meter, interruption, preparing, conducting."""
+"""The harness's small parts: speed, meter, interruption, conducting."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import IO
 
 import pytest
 
-from mpmlab.bench.conduct import conduct, exit_code
+from mpmlab.bench.conduct import conduct, exit_code, turns
+from mpmlab.bench.gates import Gate, Verdict
 from mpmlab.bench.interruption import Interruption
 from mpmlab.bench.meter import server_cpu_s, server_pss_kib
-from mpmlab.bench.prepare import RequestError, chosen_mpms, prepare
+from mpmlab.bench.prepare import prepare
 from mpmlab.bench.real import Cores, divide
 from mpmlab.bench.results import Results
 from mpmlab.bench.speed import glance_us, probe_us, summed_up
 from mpmlab.bench.task import EngineError, Watch
-from mpmlab.core.directives import DirectiveError
 from mpmlab.core.platform import Platform
-from mpmlab.workload.errors import ScenarioError
-from tests.bench.bench_data import make_experiment, make_records, make_run, ok
+from tests.bench.bench_data import asked, make_experiment, make_records, make_run, ok
+from tests.bench.stored_data import make_plan
 
 # ---- speed ------------------------------------------------------------------------------------
 
@@ -134,74 +134,66 @@ def test_saving_is_not_interrupted() -> None:
     assert interruption
 
 
-# ---- preparing --------------------------------------------------------------------------------
-
-
-def test_mpms_are_chosen_by_name_all_or_platform(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each once, in the order given; the default is what httpd 2.4 would choose."""
-    assert chosen_mpms("event, prefork,event") == ("event", "prefork")
-    assert chosen_mpms("all") == ("prefork", "worker", "event")
-    monkeypatch.setattr("platform.system", lambda: "Linux")
-    assert chosen_mpms(None) == ("event",)
-    monkeypatch.setattr("platform.system", lambda: "Windows")
-    with pytest.raises(RequestError, match=r"mpm_winnt.*prefork, worker, event"):
-        chosen_mpms(None)
-
-
-def test_set_overrides_the_scenario(tmp_path: Path) -> None:
-    """Scenario first, then --set in order: the last wins, and all are kept as given."""
-    path = tmp_path / "s.toml"
-    path.write_text(
-        'name = "s"\nduration_s = 1\n[arrivals]\nkind = "poisson"\nrate_per_s = 20\n'
-        '[[class]]\nname = "a"\nresponse_bytes = 1\n[directives]\nTimeout = 7\nStartServers = 2\n'
-    )
-    bench = prepare("worker", str(path), None, 3, ["Timeout=8", "timeout=9"], "sim", 5.0)
-    (task,) = bench.tasks
-    assert task.settings.timeout_s == 9
-    assert task.settings.start_servers == 2
-    assert [name for name, _ in task.directives] == [
-        "Timeout",
-        "StartServers",
-        "Timeout",
-        "timeout",
-    ]
-    assert bench.scenario_text == path.read_text()
-    assert (bench.plan.seed, task.duration_s, task.timeout_s) == (3, 1.0, 5.0)
-
-
-def test_a_directive_of_another_mpm_is_refused_for_that_mpm() -> None:
-    """`--mpm worker,prefork --set ThreadsPerChild=8` cannot be meant."""
-    with pytest.raises(DirectiveError, match="prefork"):
-        prepare("worker,prefork", "default", None, 1, ["ThreadsPerChild=8"], "sim", 5.0)
-    with pytest.raises(ScenarioError):
-        prepare("worker", "no-such-scenario", None, 1, [], "sim", 5.0)
-
-
 # ---- conducting -------------------------------------------------------------------------------
 
 
 def test_cores_are_divided_between_server_and_clients() -> None:
-    """The last one is the clients'; a single one is shared, and that is known."""
+    """The last ones are the clients', one for each while one is left for the server; a single one
+    is shared, and that is known."""
     assert divide([0, 1, 2]) == Cores((0, 1), (2,))
     assert not divide([0, 1]).shared
     assert divide([5]) == Cores((5,), (5,))
     assert divide([5]).shared
+    assert divide([0, 1, 2, 3], clients=2) == Cores((0, 1), (2, 3))
+    assert divide([0, 1, 2, 3], clients=9) == Cores((0,), (1, 2, 3))
 
 
 @pytest.mark.parametrize(
-    ("faults", "valid", "interrupted", "code"),
+    ("faults", "valid", "slo", "interrupted", "code"),
     [
-        ((), True, False, 0),
-        ((), False, False, 3),
-        (("the load process failed",), True, False, 1),
-        (("the load process failed",), False, False, 1),
-        (("interrupted by SIGINT",), True, True, 130),
+        ((), True, "", False, 0),
+        ((), True, "p50<200ms", False, 0),
+        ((), True, "p50<50ms", False, 1),
+        ((), True, "p50<200ms,p99<50ms", False, 1),
+        ((), False, "p50<200ms", False, 3),
+        ((), False, "p50<50ms", False, 3),
+        (("a load process failed",), True, "", False, 4),
+        (("a load process failed",), False, "p50<50ms", False, 4),
+        (("interrupted by SIGINT",), True, "", True, 130),
+        ((), True, "p50<50ms", True, 130),
     ],
 )
-def test_exit_codes(faults: tuple[str, ...], valid: bool, interrupted: bool, code: int) -> None:
-    """130 before 1 before 3 before 0."""
-    run = dataclasses.replace(make_run("real", make_records([ok(3, 0.1)])), faults=faults)
-    assert exit_code([Results(make_experiment(), {"real": run})], valid, interrupted) == code
+def test_exit_codes(
+    faults: tuple[str, ...], valid: bool, slo: str, interrupted: bool, code: int
+) -> None:
+    """130 before 4 before 3 before 1 before 0, wherever in a series the worst happened."""
+    failed = Gate("lateness", 2.0, "ms", 1.0, Verdict.FAIL, "late", "")
+    good = make_run("real", make_records([ok(3, 0.1)]))
+    bad = dataclasses.replace(good, faults=faults, gates=() if valid else (failed,))
+    plan, asked_ = make_plan([3.0]), make_experiment(slo=slo)
+    for runs in ([bad], [good, bad], [bad, good]):
+        done = [Results(asked_, {"real": run}, plan) for run in runs]
+        assert exit_code(done, interrupted) == code
+
+
+def test_an_objective_that_cannot_be_decided_is_missed() -> None:
+    """Nobody was answered: no percentile, and no all-clear."""
+    run = make_run("real", make_records([]))
+    done = [Results(make_experiment(slo="p50<1s"), {"real": run}, make_plan([3.0]))]
+    assert exit_code(done, False) == 1
+
+
+def test_turns_are_taken_abba() -> None:
+    """Each task once in each repetition, and every other repetition backwards: whatever changes
+    steadily meanwhile hits both alike."""
+    tasks = prepare(asked(mpms="prefork,worker,event")).tasks
+    taken = [(number, task.mpm) for number, task in turns(tasks, 4)]
+    forwards = ["prefork", "worker", "event"]
+    assert [mpm for _, mpm in taken] == [*forwards, *forwards[::-1]] * 2
+    assert [number for number, _ in taken] == [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3
+    for mpm in forwards:
+        when = [place for place, (_, name) in enumerate(taken) if name == mpm]
+        assert sum(when) == sum(range(12)) / 3
 
 
 @pytest.mark.real
@@ -211,7 +203,7 @@ def test_an_engine_that_cannot_start_leaves_nothing(
     """A pool that is not up by its deadline is an EngineError that says so; the results folder is
     taken away again, and so is the server, at once."""
     monkeypatch.setattr("mpmlab.bench.real.POOL_DEADLINE_S", -1.0)
-    bench = prepare("prefork", "default", 1.0, 1, ["StartServers=40"], "real", 5.0)
+    bench = prepare(asked(mpms="prefork", duration_s=1.0, sets=["StartServers=40"], engines="real"))
     began_s = time.monotonic()
     with pytest.raises(EngineError, match=r"of 40 workers were up"):
         conduct(

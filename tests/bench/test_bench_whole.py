@@ -187,7 +187,8 @@ def test_real_and_simulated_to_the_end(command: Command, mpm: str) -> None:
     pool = SMALL_POOL if mpm != "prefork" else ["--set", "StartServers=4"]
     command.start("--mpm", mpm, *pool)
     code, out, err = command.finish()
-    assert code in (0, 3), err  # 3: on a busy machine the client may have been late
+    # 3: on a busy machine the client may have been late, or somebody else on its core
+    assert code in (0, 3), err
     assert ("INVALID" in out) == (code == 3)
     results = command.results()
     assert list(results.runs) == ["real", "sim"]
@@ -209,7 +210,7 @@ def test_real_and_simulated_to_the_end(command: Command, mpm: str) -> None:
     assert "not validated" in out
     (folder,) = command.out.iterdir()
     assert str(folder) in out
-    assert len(list(folder.glob("*.png"))) == 3
+    assert len(list(folder.glob("*.png"))) == 4
     command.assert_gone()
 
 
@@ -266,12 +267,12 @@ def test_ctrl_c_during_a_simulation(command: Command) -> None:
 
 
 def test_a_killed_load_process_ends_the_run(command: Command) -> None:
-    """kill -9 of the clients: exit code 1, the reason is told and stored, samples are kept."""
+    """kill -9 of the clients: exit code 4, the reason is told and stored, samples are kept."""
     command.start("--mpm", "prefork", "--duration", "60")
     load, _, port = command.in_the_middle()
     load.kill()
     code, out, err = command.finish()
-    assert code == 1, err
+    assert code == 4, err
     assert "INCOMPLETE" in out
     run = command.results().runs["real"]
     assert "load process failed" in run.faults[0]
@@ -282,13 +283,13 @@ def test_a_killed_load_process_ends_the_run(command: Command) -> None:
 
 
 def test_a_killed_server_ends_the_run(command: Command) -> None:
-    """kill -9 of the server's parent: its children go with it, exit code 1, the clients' records
+    """kill -9 of the server's parent: its children go with it, exit code 4, the clients' records
     so far are kept."""
     command.start("--mpm", "worker", "--duration", "60", *SMALL_POOL)
     _, server, port = command.in_the_middle()
     server.kill()
     code, out, err = command.finish()
-    assert code == 1, err
+    assert code == 4, err
     assert "INCOMPLETE" in out
     run = command.results().runs["real"]
     assert run.faults == ("the server's parent process was killed by signal 9",)

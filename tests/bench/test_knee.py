@@ -1,4 +1,4 @@
-"""bench/knee.py: the search finds the edge, in few runs, through noise, and admits what it cannot."""
+"""bench/knee.py: the search finds the edge in few runs, through noise, and admits its limits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from mpmlab.bench.knee import MAX_TRIALS, TOLERANCE, Answer, Trial, find_knee
+from mpmlab.bench.knee import MAX_TRIALS, TOLERANCE, Answer, OutOfReachError, Trial, find_knee
 
 
 def server(edge_per_s: float, noise: float = 0.0, seed: int = 1):  # type: ignore[no-untyped-def]
@@ -58,6 +58,20 @@ def test_invalid_runs_are_repeated_once_then_the_search_ends() -> None:
     assert not knee.found
     assert knee.good_per_s == 10.0
     assert "invalid" in knee.reason
+
+
+def test_a_rate_out_of_reach_ends_with_what_was_found() -> None:
+    """Beyond 250/s there can be no run: the good rates stand, and the reason is told."""
+
+    def evaluate(rate_per_s: float) -> Trial:
+        if rate_per_s > 250:
+            raise OutOfReachError("too many requests")
+        return Trial(rate_per_s, Answer.GOOD, "")
+
+    knee = find_knee(evaluate, 100.0)
+    assert (knee.good_per_s, knee.bad_per_s, knee.found) == (200.0, None, False)
+    assert knee.reason == "no run at 400 requests/s: too many requests"
+    assert len(knee.trials) == 2
 
 
 @pytest.mark.parametrize("answer", [Answer.GOOD, Answer.BAD])

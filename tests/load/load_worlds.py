@@ -51,6 +51,10 @@ BEHAVIOURS = {
     "refuses": "nobody listens",
 }
 
+_REQUEST_COLUMNS = (
+    "planned_us", "think_us", "klass", "cpu_us", "wait_us", "request_bytes", "response_bytes",
+)  # fmt: skip
+
 #: A request: absolute time in seconds or None, think time in seconds, and bytes of the response.
 Ask = tuple[float | None, float, int]
 
@@ -88,6 +92,32 @@ def plan_of(
         warmup_us=0,
         seed=1,
         scenario="test",
+    )
+
+
+def joined(**plans: Plan) -> Plan:
+    """One plan of several groups, by name, that begin and end together."""
+    whole = list(plans.values())
+    starts = np.concatenate([plan.session_start_us for plan in whole])
+    order = np.argsort(starts, kind="stable")
+    counts = np.concatenate([plan.session_requests for plan in whole])
+    first = np.cumsum(counts) - counts
+    rows = np.concatenate([np.arange(first[i], first[i] + counts[i]) for i in order])
+    numbers = [np.full(plan.sessions, i) for i, plan in enumerate(whole)]
+
+    def requests(name: str) -> Any:
+        return np.concatenate([getattr(plan, name) for plan in whole])[rows]
+
+    return dataclasses.replace(
+        whole[0],
+        session_start_us=starts[order],
+        session_first=np.cumsum(counts[order]) - counts[order],
+        session_requests=counts[order],
+        session_group=np.concatenate(numbers)[order].astype(np.int16),
+        session_cycle=np.concatenate([plan.session_cycle for plan in whole])[order],
+        groups=tuple(Group(name, True, plan.groups[0].client) for name, plan in plans.items()),
+        duration_us=max(plan.duration_us for plan in whole),
+        **{name: requests(name) for name in _REQUEST_COLUMNS},
     )
 
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mpmlab.load.client import ROUNDING_S
 from mpmlab.load.recorder import RECONNECT_PAUSE_US, Outcome, Records
+from mpmlab.load.way import ROUNDING_S
 from mpmlab.workload.plan import Plan
 from tests.load.load_worlds import Ask, plan_of, run
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpmlab.load.recorder import Outcome, Records
 from mpmlab.bench.load_process import LoadError, LoadProcess
+from mpmlab.load.recorder import Outcome, Records
 from mpmlab.real.load_process import BAD_INPUT, COMPLETE, STOPPED, Progress
 from mpmlab.workload.plan import Plan
 from tests.load.load_worlds import HOST, plan_of, real_server

@@ -1,4 +1,5 @@
-"""The record: its file, and an account that finds what is missing. And a run that is stopped."""
+"""The record: its file, an account that finds what is missing, several records as one. And a run
+that is stopped."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpmlab.load.recorder import Outcome, Recorder, Records, RecordsError
+from mpmlab.bench.account import account
+from mpmlab.load.recorder import Outcome, Recorder, Records, RecordsError, merged
 from mpmlab.workload.plan import Plan
 from tests.load.load_worlds import Ask, plan_of, run, run_sim, without
 
@@ -143,3 +145,106 @@ def test_adding_too_few_values_fails() -> None:
     """A row has a value for each column."""
     with pytest.raises(struct.error):
         Recorder().add(1, 2, 3)
+
+
+# ---- rows, and the records of several processes --------------------------------------------------
+
+
+def numbered(count: int, connection: int = 1, end_s: float = 1.0, session: int = 0) -> Recorder:
+    """So many rows, planned a tenth of a second apart and answered at once."""
+    recorder = Recorder()
+    for i in range(count):
+        at_s = 0.1 * i
+        recorder.add(
+            i, 0, session, at_s, 0.0, at_s, at_s, at_s, at_s, 200, 5, connection, Outcome.OK, 0
+        )
+    recorder.finish(complete=True, end_s=end_s)
+    return recorder
+
+
+def test_rows_are_a_copy_of_those_asked_for() -> None:
+    """From number `first` on, or the last -first, or none; with the columns' names; and what is
+    added later is not in them."""
+    recorder = numbered(5)
+    rows = recorder.rows(2)
+    assert rows["index"].tolist() == [2, 3, 4]
+    assert recorder.rows(-2)["index"].tolist() == [3, 4]
+    assert recorder.rows(-99)["index"].tolist() == [0, 1, 2, 3, 4]
+    assert len(recorder.rows(5)) == len(recorder.rows(99)) == 0
+    assert recorder.rows(0)["planned_s"].tolist() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert rows.dtype.names == tuple(recorder.records().columns())
+    recorder.add(9, *(0,) * 13)
+    assert rows["index"].tolist() == [2, 3, 4]
+    assert len(recorder) == 6
+    assert recorder.rows(-1)["index"].tolist() == [9]
+
+
+def test_records_are_the_rows() -> None:
+    """Column by column, of the documented types, and not touched by rows that are added later."""
+    recorder = numbered(3)
+    records = recorder.records({"a": 1})
+    recorder.add(*(0,) * 14)
+    assert len(records) == 3
+    assert (records.complete, records.end_s, records.metadata) == (True, 1.0, {"a": 1})
+    rows = recorder.rows()[:3]
+    for name, column in records.columns().items():
+        assert column.dtype == rows.dtype[name]
+        assert np.array_equal(column, rows[name])
+
+
+def test_merging_keeps_every_row_in_order_of_its_end(plan: Plan, records: Records) -> None:
+    """A run divided between processes by sessions and merged again is the run: the same rows, the
+    balance holds, and a connection of one process is not one of another."""
+    parts = [
+        without(records, np.flatnonzero(records.session != number).tolist()) for number in (0, 1)
+    ]
+    parts = [
+        dataclasses.replace(part, connection=np.ones(len(part), dtype=np.int32)) for part in parts
+    ]
+    whole = merged(parts, {"x": 2})
+    assert len(whole) == len(records)
+    assert whole.breaches(plan) == []
+    assert np.all(np.diff(whole.ended_s) >= 0)
+    assert (whole.complete, whole.end_s, whole.metadata) == (True, 1.0, {"x": 2})
+    order, other = np.argsort(whole.index), np.argsort(records.index)
+    for name in ("index", "session", "planned_s", "sent_s", "ended_s", "status", "error"):
+        assert np.array_equal(getattr(whole, name)[order], getattr(records, name)[other]), name
+    assert [set(whole.connection[whole.session == n].tolist()) for n in (0, 1)] == [{1}, {2}]
+    for name, column in whole.columns().items():
+        assert column.dtype == records.columns()[name].dtype
+
+
+def test_merging_leaves_a_request_without_a_connection_without_one() -> None:
+    """0 is no connection, in every part."""
+    one, other = numbered(2, connection=3).records(), numbered(2, connection=0).records()
+    assert merged([one, other], {}).connection.tolist() == [3, 0, 3, 0]
+    assert merged([other, one], {}).connection.tolist() == [0, 3, 0, 3]
+    assert sorted(merged([one, one], {}).connection.tolist()) == [3, 3, 6, 6]
+
+
+def test_a_merged_run_is_as_complete_as_its_parts() -> None:
+    """One part that was stopped makes it incomplete."""
+    one, other = numbered(3).records(), numbered(3).records()
+    assert merged([one, other], {}).complete
+    assert not merged([one, dataclasses.replace(other, complete=False)], {}).complete
+    with pytest.raises(ValueError, match="nothing"):
+        merged([], {})
+
+
+def test_a_merged_run_that_was_stopped_ends_with_the_first_part() -> None:
+    """A signal reaches two processes at two times: what the later one still began is left out, with
+    requests before it that had no time of their own, and the account balances."""
+    plan = plan_of([SESSION, [(0.0, 0.0, 1), (0.05, 0.0, 1), (None, 0.0, 1), (0.15, 0.0, 1)]], 1.0)
+    parts = []
+    for number, stop_s in ((0, 0.12), (1, 0.16)):
+        stopped = run_sim(plan, "mute", 5.0, stop_s)
+        keep = np.flatnonzero(stopped.session != number).tolist()
+        parts.append(without(stopped, keep))
+    assert np.isnan(parts[1].planned_s).any()
+    whole = merged(parts, {})
+    assert whole.end_s == parts[0].end_s < parts[1].end_s
+    assert not whole.complete
+    assert whole.breaches(plan) == []
+    assert account(whole, plan).breaches() == ()
+    assert len(whole) == len(parts[0]) + 2
+    assert np.nanmax(whole.planned_s) < whole.end_s
