@@ -37,7 +37,7 @@ from mpmlab.report.findings import run_lines, series_lines
 from mpmlab.report.gate_table import NOT_VALIDATED_RATES, gate_table, knee_table
 from mpmlab.report.plots import draw
 from mpmlab.report.progress import Reporter
-from mpmlab.report.table import NOT_VALIDATED, comparison
+from mpmlab.report.table import HEADINGS, NOT_VALIDATED, comparison
 
 #: Width of tables when stdout is not a terminal: wide enough for three MPMs side by side.
 FILE_WIDTH: Final = 160
@@ -316,7 +316,7 @@ def _print_single(out: Console, done: Done) -> None:
         out.print(NOT_VALIDATED)
     out.print(
         gate_table({
-            f"{results.experiment.mpm}\n{engine}": run.gates
+            f"{results.experiment.mpm}\n{HEADINGS[engine]}": run.gates
             for _, results in done
             for engine, run in results.runs.items()
         })
@@ -324,8 +324,12 @@ def _print_single(out: Console, done: Done) -> None:
 
 
 def _print_series(out: Console, done: Done) -> None:
-    """Repetitions: of each variant the means, and of several their ratios to the first."""
-    members = load_members([folder for folder, _ in done])
+    """Of each variant the means over its repetitions, and of several their ratios to the first. One
+    that was cut short is no repetition."""
+    whole = [folder for folder, results in done if all(r.complete for r in results.runs.values())]
+    members = load_members(whole)
+    if not members:
+        return
     variants = variants_of(members)
     out.print(series_table(variants))
     if len(variants) == 1:

@@ -139,7 +139,7 @@ def test_an_invalid_run_is_no_result(
     said = capsys.readouterr().out
     assert "backlog" in said
     (line,) = [line for line in said.splitlines() if line.startswith("INVALID: ")]
-    assert "worker, sim: the server fell behind by " in line
+    assert "worker, sim: backlog: the server fell behind by " in line
     assert "lower the rate" in line
     assert "p50<1ms" in said
     folder = the_only(tmp_path / "out")

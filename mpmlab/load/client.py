@@ -148,11 +148,6 @@ class Client:
         self.request: Any = None
         self.retried = 0
 
-    @property
-    def position(self) -> int:
-        """How many requests it has behind it, all rounds."""
-        return self.round * self.count + self.offset
-
     def next(self) -> float:
         """Turn to the next request: when is its turn? Infinity if there is none."""
         run = self.run
@@ -301,6 +296,7 @@ def load(
     stopped = bool(k.signals())
     now_s = run.now(k)
     end_s = min(max(0.0, now_s), run.duration_s) if stopped else run.duration_s
+    now_s = max(now_s, end_s)  # nothing is given up before the end
     for client in run.live.values():
         client.account(end_s, now_s)
     for number in mine[reached:]:

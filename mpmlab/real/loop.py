@@ -79,10 +79,11 @@ class LoopKernel:
         """Drive `fn(k, *args)` as the main thread; what it returns. The other threads end with it.
         An exception of any thread ends the run and comes out here."""
         try:
-            main = self._main = self._start(fn, args)
-            while main.doing != Doing.DONE:
+            self._main = self._start(fn, args)
+            while True:
                 self._turn()
-            return main.result
+        except StopIteration as over:  # of the main thread; `_resume`
+            return over.value
         finally:
             self._shut()
 
@@ -108,8 +109,6 @@ class LoopKernel:
             thread, value = ready.popleft()
             self._resume(thread, value)
             self._fire_sleepers()
-        if self._main.doing == Doing.DONE:
-            return
         if self._slots:
             self._admit()
         conns, sleepers = self._conns, self._sleepers
@@ -149,11 +148,12 @@ class LoopKernel:
         try:
             while value is not PENDING:
                 value = send(value)
-        except StopIteration as stop:
+        except StopIteration:
             thread.doing = Doing.DONE
-            thread.result = stop.value
             thread.send = thread.conn = thread.detail = None
             self._threads.discard(thread)
+            if thread.main:
+                raise  # nobody does another step after it
 
     def _retry(self, thread: Thread) -> None:
         """The thread can perhaps send, or is connected: try again, and resume it if so."""

@@ -70,7 +70,6 @@ class Thread:
         "detail",
         "doing",
         "main",
-        "result",
         "send",
         "serial",
         "tid",
@@ -89,7 +88,6 @@ class Thread:
         self.serial = 0  # of its last sleep
         self.deadline = INF
         self.timer_at = INF  # its entry in the heap of timeouts
-        self.result: Any = None
 
 
 class LocalQueue:

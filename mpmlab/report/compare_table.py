@@ -46,14 +46,16 @@ def compare_table(found: Comparison) -> Table:
 
 def series_table(variants: Sequence[Variant]) -> Table:
     """One row for each figure, one column for each variant: the geometric mean of its repetitions,
-    and the interval of that."""
+    and the interval of that. How many of them are invalid stands at the head."""
     title = f"means of repetitions, {CONFIDENCE:.0%} intervals"
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
     table.add_column("", no_wrap=True)
     for variant in variants:
         runs = len(variant.members)
+        bad = sum(not member.validity.valid for member in variant.members)
         star = "*" if variant.engine == "sim" else ""
         heading = f"{variant.label}{star}\n{runs} run{'s' if runs > 1 else ''}"
+        heading += f", {bad} {_INVALID}" if bad else ""
         table.add_column(heading, justify="right", no_wrap=True)
     for figure in FIGURES:
         found = [repeated(figure, [m.condensed for m in v.members]) for v in variants]

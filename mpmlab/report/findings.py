@@ -67,4 +67,5 @@ def _verdict(results: Results, engine: str, where: str) -> Iterator[str]:
 
 
 def _said(gate: Gate) -> str:
-    return f"{gate.text}; {gate.advice}" if gate.advice else gate.text
+    """With the gate's name, by which the table has it."""
+    return f"{gate.name}: {gate.text}" + (f"; {gate.advice}" if gate.advice else "")

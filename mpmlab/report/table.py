@@ -69,7 +69,8 @@ ROWS: Final = (
     Row("memory, all processes (MiB)", "memory_mib", lambda s: s.memory_mib, _number),
 )
 
-_HEADINGS: Final = {"real": "real", "sim": "simulated*"}
+#: What engines are called; the asterisk is NOT_VALIDATED's.
+HEADINGS: Final = {"real": "real", "sim": "simulated*"}
 #: What the asterisk says, to be printed below a table with a simulated column.
 NOT_VALIDATED: Final = (
     "* not validated: simulated numbers rest on a quick probe of this machine, not on a "
@@ -84,7 +85,7 @@ def comparison(results: Mapping[str, Mapping[str, Summary]], title: str) -> Tabl
     table.add_column("", no_wrap=True)
     for mpm, engines in results.items():
         for engine in engines:
-            table.add_column(f"{mpm}\n{_HEADINGS.get(engine, engine)}", justify="right")
+            table.add_column(f"{mpm}\n{HEADINGS.get(engine, engine)}", justify="right")
         if {"real", "sim"} <= engines.keys():
             table.add_column("\nerror %", justify="right")
     summaries = [summary for engines in results.values() for summary in engines.values()]

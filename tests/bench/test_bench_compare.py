@@ -106,7 +106,10 @@ def test_what_differs_makes_variants_and_is_told(tmp_path: Path, changes: dict[s
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"rate_per_s": 200.0}, "rate (requests/s) differs: the scenario's (worker/real a); 200"),
+        (
+            {"rate_per_s": 200.0},
+            "rate (requests/s) differs: the scenario's (worker/real a, worker/sim a); 200",
+        ),
         ({"clients": 2}, "load processes differs: 1 (worker/real a); 2 (worker/real b)"),
         ({"network": "namespace"}, "network differs: pacing (worker/real a); namespace"),
     ],

@@ -12,12 +12,20 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mpmlab.bench import compare, export, request_table
+from mpmlab.bench import compare, export, request_table, search
+from mpmlab.bench.gates import Gate, Strictness, Verdict, gates
+from mpmlab.bench.knee import Answer, Knee, Trial
+from mpmlab.bench.measured import measured
+from mpmlab.bench.prepare import prepare
 from mpmlab.bench.samples import Samples
+from mpmlab.bench.search import save_search
+from mpmlab.bench.slo import Finding, judge, parse
 from mpmlab.bench.speed import Speed
 from mpmlab.cli_compare import compare_command
 from mpmlab.load.recorder import Outcome, Records
-from tests.bench.export_data import exported, stored
+from tests.bench.bench_data import asked
+from tests.bench.export_data import exported, run_of, stored
+from tests.bench.gate_data import QUIET, made_up
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "results.md").read_text()
 FLAT = " ".join(TEXT.split())
@@ -41,6 +49,37 @@ def test_run_json_is_explained(folder: Path) -> None:
     assert f"`schema` is {document['schema']}." in FLAT
     assert unexplained([*document, *document["experiment"], *engine, *engine["summary"]]) == []
     assert unexplained(field.name for field in dataclasses.fields(Speed)) == []
+
+
+def test_validity_is_explained() -> None:
+    """Every gate by its name, what a gate holds, its verdicts; the account; the objectives; and
+    what a run keeps of its link."""
+    link = {"asked": {"rtt_s": 0.02}, "measured": {"rtt_s": 0.02}, "without_netem": "none here",
+            "forwarder_share": 0.1}  # fmt: skip
+    seen = made_up(1, facts=dataclasses.replace(QUIET, link=link))
+    found = gates(seen)
+    assert unexplained([gate.name for gate in found]) == []
+    assert unexplained(field.name for field in dataclasses.fields(Gate)) == []
+    assert unexplained(verdict.value for verdict in Verdict) == []
+    assert unexplained(seen.account.to_dict()) == []
+    objectives = judge(parse("p99<50ms"), measured(run_of().records, 2.0, 10.0, 3.0))
+    assert unexplained(objectives[0].to_dict()) == []
+    assert unexplained(finding.value for finding in Finding) == []
+    assert unexplained([*link, "mechanism", "traffic"]) == []
+    assert unexplained(strictness.value for strictness in Strictness) == []
+
+
+def test_searches_are_explained(tmp_path: Path) -> None:
+    """Layout, and every key of the document, of a search and of a run on the way."""
+    trial = Trial(1.0, Answer.GOOD, "well")
+    knee = Knee(1.0, None, (trial,), False, "why")
+    save_search(tmp_path, prepare(asked(slo="p99<50ms")), {"worker, sim": knee})
+    document = json.loads((tmp_path / search.FILE).read_text())
+    assert f"`{search.FILE}`" in TEXT
+    assert f"`{document['schema']}`" in TEXT
+    (found,) = document["searches"].values()
+    assert unexplained([*document, *found, *found["trials"][0]]) == []
+    assert unexplained(answer.name.lower() for answer in Answer) == []
 
 
 def test_the_arrays_are_explained() -> None:

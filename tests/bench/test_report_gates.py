@@ -105,8 +105,8 @@ def test_everything_that_a_reader_must_know_has_its_line() -> None:
     lines = list(run_lines(results_of("p99<5ms,errors<1%", real=run)))
     assert lines == [
         "note: worker, real: network: a link",
-        "note: worker, real: a factor of 1.9; repeat it",
-        "INVALID: worker, real: late by 1.5 ms; lower the rate",
+        "note: worker, real: speed: a factor of 1.9; repeat it",
+        "INVALID: worker, real: lateness: late by 1.5 ms; lower the rate",
         "objective: worker, real: p99<5ms: 10 ms, MISSED",
         "objective: worker, real: errors<1%: 0 %, met",
     ]
@@ -142,11 +142,11 @@ def test_a_series_tells_notes_once_and_failures_each() -> None:
     assert list(series_lines(done)) == [
         "objective: worker, real, repetition 1: p99<50ms: 10 ms, met",
         "objective: worker, sim, repetition 1: p99<50ms: 10 ms, met",
-        "INVALID: worker, real, repetition 2: late by 1.5 ms; lower the rate",
+        "INVALID: worker, real, repetition 2: lateness: late by 1.5 ms; lower the rate",
         "objective: worker, real, repetition 2: p99<50ms: 10 ms, met",
         "objective: worker, real, repetition 3: p99<5ms: 10 ms, MISSED",
-        "note: worker, real: in 2 of 3 runs, the first: a factor of 1.9; repeat it",
-        "note: worker, real: in 1 of 3 runs: p99 has no interval; measure longer",
+        "note: worker, real: in 2 of 3 runs, the first: speed: a factor of 1.9; repeat it",
+        "note: worker, real: in 1 of 3 runs: samples-p99: p99 has no interval; measure longer",
     ]
 
 
@@ -183,6 +183,21 @@ def test_repetitions_have_a_mean_and_an_interval(tmp_path: Path) -> None:
     assert low == pytest.approx(1.1 * first / factor, rel=2e-3)
     assert high == pytest.approx(1.1 * first * factor, rel=2e-3)
     assert "to" not in row(lines, "response mean")[1]
+
+
+def test_invalid_repetitions_are_counted_at_the_head(tmp_path: Path) -> None:
+    """They are not left out, for pairs would break, but nobody takes their means for good ones."""
+    at_s = arrivals(1)
+    plan = make_plan(at_s.tolist())
+    run = served(at_s, 1.0, 1)
+    late = dataclasses.replace(run, gates=(LATE,))
+    folders = [
+        store(tmp_path / f"rep{i}", plan, {"real": made}) for i, made in enumerate((run, late))
+    ]
+    lines = printed(series_table(variants_of(load_members(folders))))
+    assert "2 runs, 1 INVALID" in "\n".join(lines)
+    lines = printed(series_table(variants_of(load_members(folders[:1]))))
+    assert "INVALID" not in "\n".join(lines)
 
 
 def test_repetitions_that_rest_on_time_outs_have_bounds(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mpmlab.kernel.interface import Conn, Kernel, Listener, Queue, Signal, Steps
+from mpmlab.kernel.interface import Conn, Dial, Kernel, Listener, Queue, Signal, Steps
 
 from .table import LONG_S, SHORT_S, bytes_of, conforms, end_of, lasted, pair, read_all
 
@@ -125,6 +125,26 @@ def syn_is_retried(k: Kernel, listener: Listener) -> Steps[Any]:
     how = lasted(k, start, 0.9)  # Linux counts its second in ticks
     k.kill(pid, Signal.KILL)
     return conn is not None, how
+
+
+def dials(k: Kernel, listener: Listener, size: int) -> Steps[int]:
+    """A client with a small receive buffer: 0 if so many bytes came, and then the end."""
+    conn = yield k.connect(listener, LONG_S, Dial(receive_buffer_bytes=4096))
+    return 0 if (yield from read_all(k, conn)) == size else 1
+
+
+@conforms((True, 0, None))
+def dialled(k: Kernel, listener: Listener) -> Steps[Any]:
+    """A Dial changes how the client's end is set up, and nothing of what connect, send and recv
+    promise: all of an answer arrives, and where nobody listens it is refused."""
+    size = 200_000
+    yield k.fork(dials, listener, size)
+    conn = yield k.accept(listener, LONG_S)
+    sent = yield k.send(conn, (yield from bytes_of(k, size)), LONG_S)
+    k.close(conn)
+    code = yield from end_of(k)
+    k.close(listener)
+    return sent == size, code, (yield k.connect(listener, LONG_S, Dial(receive_buffer_bytes=4096)))
 
 
 # ---- copies of a listener ------------------------------------------------------------------------

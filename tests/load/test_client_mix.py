@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mpmlab.bench.account import account
-from mpmlab.load.client import ON_DECK_S
-from mpmlab.load.recorder import Outcome, merged
+from mpmlab.core.client_wire import BytesClient
+from mpmlab.kernel.interface import Steps
+from mpmlab.load.client import ON_DECK_S, load, session
+from mpmlab.load.recorder import Outcome, Recorder, merged
 from mpmlab.load.way import ROUNDING_S
+from mpmlab.real.handles import Address
+from mpmlab.real.loop import LoopKernel
 from mpmlab.workload.clients import ClientKind
 from mpmlab.workload.plan import Plan
-from tests.load.load_worlds import Ask, joined, plan_of
+from tests.load.load_worlds import HOST, SOON_S, Ask, joined, plan_of, real_server
 from tests.load.watched_worlds import Manner, play, slack_s
 
 both = pytest.mark.parametrize("world", ["sim", "real"])
@@ -153,3 +158,33 @@ def test_a_run_against_a_mute_server_accounts_for_all(world: str, kind: str) -> 
     assert kinds <= {Outcome.TIMEOUT, Outcome.ABANDONED, Outcome.NOT_SENT}
     assert np.all(played.records.ended_s < 0.4 + 0.15 + slack_s(world))
     assert played.ended_s < 0.4 + 0.15 + slack_s(world)
+
+
+class Refusing(LoopKernel):
+    """A kernel that has no thread for every third client."""
+
+    asked = 0
+
+    def thread(self, fn: Callable[..., Steps[Any]], *args: Any) -> Any:
+        """See LoopKernel.thread."""
+        if fn is session:
+            self.asked += 1
+            if not self.asked % 3:
+                return self._later(None)
+        return super().thread(fn, *args)
+
+
+@pytest.mark.parametrize("plan", [opened(ClientKind()), closed(ClientKind())])
+def test_clients_that_get_no_thread_are_accounted_for(plan: Plan) -> None:
+    """Their requests are NOT_SENT as far as they came due without an answer, the others' good."""
+    recorder, k = Recorder(), Refusing()
+    with real_server("answers") as port:
+        wire = lambda: BytesClient(HOST)  # noqa: E731
+        k.run(load, plan, Address(port), wire, recorder, k.now() + SOON_S)
+    records = recorder.records()
+    assert records.breaches(plan) == []
+    assert account(records, plan).breaches() == ()
+    refused = records.session % 3 == 2
+    assert np.all(records.error[refused] == Outcome.NOT_SENT)
+    assert np.all(records.error[~refused] == Outcome.OK)
+    assert np.count_nonzero(refused) == plan.sessions // 3

@@ -150,10 +150,12 @@ def test_a_stall_on_a_kept_connection_is_not_sent_again(world: str) -> None:
     kind = ClientKind(stall_after_bytes=200, stall_s=0.8)
     plan = two(kind)
     plan = dataclasses.replace(plan, request_bytes=np.array([0, 500]))
-    played = play(world, plan, Manner(patience_s=0.1))
-    assert outcomes(played) == [Outcome.OK, Outcome.HTTP_ERROR]
-    assert played.records.connection.tolist() == [1, 1]
-    assert not played.records.retried.any()
+    for curt, outcome in ((False, Outcome.HTTP_ERROR), (True, Outcome.CLOSED_EARLY)):
+        played = play(world, plan, Manner(patience_s=0.1, curt=curt))
+        assert outcomes(played) == [Outcome.OK, outcome]
+        assert played.records.connection.tolist() == [1, 1]
+        assert not played.records.retried.any()
+        assert len(played.seen("open")) == 1
 
 
 def test_a_stall_ends_with_the_requests_timeout(world: str) -> None:

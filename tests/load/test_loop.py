@@ -317,3 +317,34 @@ def test_an_exception_comes_out_and_everything_is_closed(listener: socket.socket
         LoopKernel().run(body)
     assert ended == ["waiting"]
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_nobody_does_a_step_after_the_main_thread_has_returned() -> None:
+    """Whoever is due by then is thrown away like all others: a client that was accounted for at the
+    end must not go on."""
+    ended: list[str] = []
+
+    def late(k: K, seconds: float) -> Steps[None]:
+        try:
+            yield k.sleep(seconds)
+            ended.append("went on")
+        finally:
+            ended.append("thrown away")
+
+    def giver(k: K, queue: Any) -> Steps[None]:
+        yield k.put(queue, "now")
+        yield k.sleep(100)
+
+    def body(k: K) -> Steps[str]:
+        queue = k.queue()
+        yield k.thread(late, 0.001)
+        yield k.thread(late, 100)
+        yield k.thread(giver, queue)
+        yield k.get(queue, None)
+        until_s = k.now() + 0.01
+        while k.now() < until_s:
+            pass
+        return "returned"
+
+    assert drive(body) == "returned"
+    assert ended == ["thrown away"] * 2

@@ -62,6 +62,8 @@ class Manner:
     #: Longest wait for the next bytes of a request, and for a request on an idle connection; None:
     #: for ever. Half a request is answered with 408, none at all with nothing.
     patience_s: float | None = None
+    #: Half a request is not answered either.
+    curt: bool = False
     #: Answers nothing, but reads on.
     mute: bool = False
     #: As soon as so many bytes have come, complete or not, it answers 200 and would keep the
@@ -161,7 +163,7 @@ class _Watcher:
                 try:
                     data = sock.recv(65536)
                 except TimeoutError:
-                    if wire.reading:
+                    if wire.reading and not manner.curt:
                         sock.sendall(wire.timed_out())
                     self.note("gone", number)
                     break
@@ -279,7 +281,7 @@ def _sim_connection(
         if step is NEED:
             data = yield k.recv(conn, 65536, None if silent else manner.patience_s)
             if data is None:
-                if wire.reading:
+                if wire.reading and not manner.curt:
                     yield k.send(conn, wire.timed_out(), None)
                 note("gone")
                 break
