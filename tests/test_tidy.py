@@ -51,9 +51,14 @@ def discipline_faults(sources: dict[str, str], ops: Operations = OPERATIONS) -> 
     return sorted(faults)
 
 
+#: What the clients are made of, but for their recorder, which writes a file.
+LOAD_TEXT = ("client", "deck", "exchange", "habits", "parts", "way")
+
+
 def world_free() -> dict[str, str]:
     """The modules that a kernel drives."""
-    return files("mpmlab/mpms/*.py", "mpmlab/load/client.py")
+    clients = (f"mpmlab/load/{name}.py" for name in LOAD_TEXT)
+    return files("mpmlab/mpms/*.py", *clients)
 
 
 def listed(faults: list[Fault]) -> str:
@@ -76,6 +81,9 @@ def test_yield_discipline_of_the_mpms_and_the_client() -> None:
     assert {"mpmlab/mpms/prefork.py", "mpmlab/mpms/event.py", "mpmlab/load/client.py"} <= set(
         sources
     )
+    assert {path.stem for path in (ROOT / "mpmlab/load").glob("*.py")} == {
+        *LOAD_TEXT, "__init__", "recorder",
+    }  # fmt: skip
     faults = discipline_faults(sources)
     assert not faults, listed(faults)
 

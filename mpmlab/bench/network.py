@@ -1,7 +1,7 @@
 """The network between real clients and the real server: none but the loopback, the clients' own
 pacing, or a link between two namespaces. Which one, and what is said of it.
 
-Choosing and telling only: pacing is load/exchange.py, the link is real/link.py.
+Choosing and telling only: pacing is load/habits.py, the link is real/link.py.
 """
 
 from __future__ import annotations

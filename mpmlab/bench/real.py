@@ -209,7 +209,7 @@ class _RealRun:
         deadline_s = time.monotonic() + _LOAD_START_S
         while time.monotonic() < deadline_s:
             if load.ready():
-                self.start_s = load.begin()
+                self.start_s = load.begin(self.task.plan.requests)
                 return True
             if load.poll() is not None or self._must_stop():
                 return False

@@ -23,6 +23,7 @@ import numpy as np
 from mpmlab.core.demand import Demand
 from mpmlab.core.wire import BadResponse, ClientWire, Response
 from mpmlab.kernel.interface import Address, Queue, Steps
+from mpmlab.load.deck import Deck
 from mpmlab.load.exchange import exchange, proceed
 from mpmlab.load.parts import pool_share, sessions_of
 from mpmlab.load.recorder import RECONNECT_PAUSE_US, Outcome, Recorder
@@ -33,8 +34,6 @@ from mpmlab.workload.plan import Plan
 REQUEST_TIMEOUT_S: Final = 30.0
 #: How much longer than the last request's timeout the run waits for its sessions.
 GRACE_S: Final = 1.0
-#: How long after a session's time the next one is made (`ahead`): not before it, by chance.
-ON_DECK_S: Final = 5e-6
 #: How often `progress` is called.
 PROGRESS_INTERVAL_S: Final = 0.5
 REFUSED: Final = Outcome.CONNECT_REFUSED
@@ -258,8 +257,8 @@ def load(
     `start_s` is the plan's zero on k.now()'s clock. `make_wire` gives a wire for each connection.
     `paced`: the clients keep to their links' round trip and rates by themselves (exchange.py).
     `part` (i, n): this is process i of n that make a whole run (`sessions_of`).
-    `ahead`: a session is started, and its first request written, when the one before it is due; it
-    then waits for its own time. On a real machine that is what makes it punctual.
+    `ahead`: sessions are started, and their first requests written, some before they are due
+    (deck.py); they then wait for their own times. On a real machine that is what makes it punctual.
     Ends at once when a signal is pending; then, and when sessions outlive the duration by more than
     the request timeout, what they were at is recorded as NOT_SENT or UNFINISHED."""
     run = Run(k, plan, address, make_wire, recorder, start_s, timeout_s, paced)
@@ -270,18 +269,17 @@ def load(
             yield k.thread(pool_worker, run, pool, way)
     mine = sessions_of(plan, part)
     reached = started = 0
-    next_due_s = 0.0
+    deck = Deck(ahead)
     for number in mine:
-        # Made before its time, so that at its time there is little left to do.
-        client = Client(run, number)
-        due_s, next_due_s = next_due_s, start_s + client.next()
-        due_s = due_s + ON_DECK_S if ahead else next_due_s
-        while not k.signals() and (left_s := due_s - k.now()) > ROUNDING_S:
+        due_s = start_s + run.planned_us[run.first[number]] / 1e6
+        while not k.signals() and (left_s := deck.wait_s(due_s, k.now())) > ROUNDING_S:
             yield k.sleep(left_s)
         if k.signals():
             break
         reached += 1
-        run.live[number] = client
+        deck.put(due_s)
+        client = run.live[number] = Client(run, number)
+        client.next()
         pool = run.pools[run.group[number]]
         if pool is not None:
             yield k.put(pool, client)

@@ -9,9 +9,9 @@ are the network's, or, when `paced`, kept by the client itself: it dials a round
 request wait half of one before it leaves and an answer half of one before it counts as arrived, and
 sends and reads no faster than its link would. So a request on a new connection takes two round
 trips more than without a link and one on a kept connection takes one, and N bytes take N / rate
-more, on a link and paced alike. To the server it differs in this: a new connection is there half a
-round trip before it would be, and what the client has not read yet of an answer, the link would
-have taken from it up to the socket buffers' size.
+more, on a link and paced alike; but the first byte's time is that of the first portion read, where
+the simulated link delivers an answer whole. To the server pacing differs in one thing: a new
+connection is there half a round trip before it would be.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def carried_out(folder: Path, plan: Plan, port: int, count: int) -> Records:
     with team(folder, plan, port, count) as load:
         until("ready", load.ready)
         assert load.poll() is None
-        load.begin()
+        load.begin(0)
         until("the end", lambda: load.poll() is not None)
         load.wait(LIMIT_S)
         assert load.poll() == COMPLETE
@@ -104,7 +104,7 @@ def test_a_killed_member_ends_the_team(tmp_path: Path, port: int, number: int) -
     is collected, and no process and no file is left."""
     with team(tmp_path, plan_of([[(0.0, 0.01, 10)]] * 4, 60.0, cycle=True), port, 2) as load:
         until("ready", load.ready)
-        load.begin()
+        load.begin(0)
         pids = list(load.pids)
         os.kill(pids[number], signal.SIGKILL)
         until("an end", lambda: load.poll() is not None)
@@ -124,7 +124,7 @@ def test_a_stopped_team_writes_what_it_has(tmp_path: Path, port: int) -> None:
     plan = plan_of([[(0.0, 0.01, 10)]] * 4, 60.0, cycle=True)
     with team(tmp_path, plan, port, 2) as load:
         until("ready", load.ready)
-        start_s = load.begin()
+        start_s = load.begin(0)
         until("the start", lambda: time.monotonic() > start_s)
         load.stop()
         load.wait(LIMIT_S)

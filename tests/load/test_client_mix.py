@@ -12,7 +12,8 @@ import pytest
 from mpmlab.bench.account import account
 from mpmlab.core.client_wire import BytesClient
 from mpmlab.kernel.interface import Steps
-from mpmlab.load.client import ON_DECK_S, load, session
+from mpmlab.load.client import load, session
+from mpmlab.load.deck import AFTER_S
 from mpmlab.load.recorder import Outcome, Recorder, merged
 from mpmlab.load.way import ROUNDING_S
 from mpmlab.real.handles import Address
@@ -107,7 +108,7 @@ def test_starting_a_session_ahead_changes_nothing_but_lateness(world: str) -> No
     if world == "sim":
         for name in ("planned_s", "sent_s", "first_byte_s", "last_byte_s", "ended_s"):
             one, other = (getattr(r, name)[o] for r, o in zip(runs, orders, strict=True))
-            assert one == pytest.approx(other, abs=ON_DECK_S + 1e-6), name
+            assert one == pytest.approx(other, abs=AFTER_S + 1e-6), name
 
 
 KINDS: dict[str, Callable[[], Plan]] = {

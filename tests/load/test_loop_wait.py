@@ -94,25 +94,25 @@ def test_a_time_out_is_not_worth_spinning() -> None:
 
 
 def test_a_time_out_just_before_a_sleepers_time_comes_first() -> None:
-    """The loop that spins for a sleeper sees to a time-out that falls into that time."""
-    order: list[str] = []
+    """The loop that spins for a sleeper sees to a time-out that falls into that time. Mostly: the
+    processor may be taken away for just as long."""
 
-    def getter(k: K, due_s: float) -> Steps[None]:
+    def getter(k: K, due_s: float, order: list[str]) -> Steps[None]:
         yield k.get(k.queue(), due_s - k.now())
         order.append("time-out")
 
-    def body(k: K) -> Steps[None]:
+    def body(k: K) -> Steps[int]:
+        in_order = 0
         for _ in range(20):
-            order.clear()
+            order: list[str] = []
             due_s = k.now() + 0.003
-            yield k.thread(getter, due_s)
+            yield k.thread(getter, due_s, order)
             yield k.sleep(due_s + 0.6 * loop_wait.SPIN_S - k.now())
             order.append("sleeper")
-            if order == ["time-out", "sleeper"]:
-                return
+            in_order += order == ["time-out", "sleeper"]
+        return in_order
 
-    run(body)
-    assert order == ["time-out", "sleeper"]
+    assert run(body)[1] >= 5
 
 
 @pytest.fixture(name="handlers")
