@@ -92,6 +92,8 @@ think_s = { dist = "exponential", mean = 0.1 }
 """,
 }
 CLEAN: Final = "clean"
+#: Gates that say that others used the cores.
+_OTHERS: Final = frozenset({"client-core", "server-core"})
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,9 @@ def tell(findings: Sequence[Finding], seconds: float, took_s: float) -> None:
                 print(f"    {gate.name}: {gate.text}")
             if not one.failed:
                 print(f"    it said: {one.said.strip()[-500:]}")
+    if any(gate.name in _OTHERS for one in findings if one.trial.kind == CLEAN
+           for gate in one.failed):  # fmt: skip
+        print("Something else ran on this machine: end it and repeat, the clean runs were not.")
 
 
 def options(argv: Sequence[str] | None) -> argparse.Namespace:

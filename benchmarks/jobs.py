@@ -6,14 +6,18 @@ No numbers are made of the records here, and no other program is started.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.common import cpu_us
 from benchmarks.slices import Conditions, Watch
 from mpmlab.bench.load_team import LoadTeam
 from mpmlab.core.demand import Demand, target_of
@@ -39,6 +43,8 @@ class Done(NamedTuple):
     records: Records
     conditions: Conditions
     seconds: float
+    #: CPU of the load processes from the plan's zero to its end; NaN if one was over before.
+    cpu_s: float
 
     @property
     def answered(self) -> npt.NDArray[np.bool_]:
@@ -51,7 +57,7 @@ class Done(NamedTuple):
         return int(np.count_nonzero(self.records.error))
 
     def fact(self, name: str) -> float:
-        """One of the load process's own: client_busy, client_cpu."""
+        """One of the load process's own, such as client_busy."""
         return float(self.records.metadata[name])
 
 
@@ -162,10 +168,20 @@ def carry_out(plan: Plan, port: int, watch: Watch, clients: int = 1) -> Done:
                     break  # what is wrong is said by wait()
                 time.sleep(_LOOK_S)
             watch.begin(team.pids)
-            team.begin()
+            cpu_s = _cpu_s(team.pids, team.begin(plan.requests), seconds)
             team.wait(seconds + TIMEOUT_S + _PATIENCE_S)
             conditions = watch.end()
             records = team.collect()
     if records is None:
         raise RuntimeError("the load processes left no records")
-    return Done(records, conditions, seconds)
+    return Done(records, conditions, seconds, cpu_s)
+
+
+def _cpu_s(pids: Iterable[int], start_s: float, seconds: float) -> float:
+    """What they use in that time, which is waited for."""
+    readings = []
+    for at_s in (start_s, start_s + seconds):
+        time.sleep(max(0.0, at_s - time.monotonic()))
+        with suppress(OSError):  # of one that has ended nobody can tell
+            readings.append(cpu_us(pids) / 1e6)
+    return readings[1] - readings[0] if len(readings) == 2 else math.nan

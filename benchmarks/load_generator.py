@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from benchmarks.common import CORES, Estimate, estimate, pin, report, server_and_client_cores
-from benchmarks.jobs import Done, carry_out, closed_plan, constant_us, open_plan, poisson_us, url
+from benchmarks.jobs import carry_out, closed_plan, constant_us, open_plan, poisson_us, url
 from benchmarks.parsers import MESSAGES, PARSERS
 from benchmarks.parsers import measure as measure_parsers
 from benchmarks.parsers import tell as tell_parsers
@@ -199,16 +199,8 @@ def our_rate(served: Served, connections: int, seconds: float, watch: Watch, cli
     """A slice of ours."""
     plan = closed_plan(connections, seconds, DEMAND)
     done = carry_out(plan, served.port, watch, clients)
-    return Rate(_per_s(done), _client_us(done), done.lost, done.conditions)
-
-
-def _per_s(done: Done) -> float:
-    return float(np.count_nonzero(done.answered)) / done.seconds
-
-
-def _client_us(done: Done) -> float:
-    cores = sum(float(part["client_cpu"]) for part in done.records.metadata["processes"])
-    return 1e6 * cores / max(1e-9, _per_s(done))
+    answers = max(1, int(np.count_nonzero(done.answered)))
+    return Rate(answers / seconds, 1e6 * done.cpu_s / answers, done.lost, done.conditions)
 
 
 def wrk_rate(served: Served, connections: int, seconds: float, watch: Watch, clients: int) -> Rate:
@@ -256,6 +248,7 @@ def tell_rate(found: dict[Loop, list[Pair[Rate, Rate]]], seconds: float) -> None
         good = undisturbed(pairs)
         ratio, count = ratio_of(good, lambda one: one.per_s)
         alike = ratio_of([pair for pair in good if pair.same_speed], lambda one: one.per_s)
+        per_cpu = ratio_of(good, lambda one: 1 / one.client_us)
         verdict = ""
         if server == "nginx" and ratio is not None:
             verdict = "met" if ratio.value >= TARGET_RATIO else "missed"
@@ -264,19 +257,22 @@ def tell_rate(found: dict[Loop, list[Pair[Rate, Rate]]], seconds: float) -> None
         cost_us = [f"{estimate([one.client_us for one in side]).median:.1f}" for side in both]
         lost = sum(pair.first.lost + pair.second.lost for pair in pairs)
         rows.append((
-            server, connections, clients, *per_s, *cost_us, lost, used_text(good, pairs),
-            ratio_text(ratio, count), ratio_text(*alike), verdict,
+            server, f"{connections}{'' if clients == 1 else f', {clients} clients'}",
+            *per_s, *cost_us, lost, used_text(good, pairs),
+            ratio_text(ratio, count), ratio_text(*alike), ratio_text(*per_cpu), verdict,
         ))  # fmt: skip
     absent = [] if program("apache2") else ["httpd (apt-get install apache2-bin)"]
     absent += [] if len(CORES) > 2 else [f"two client processes ({len(CORES)} cores)"]
     without = f"; left out: {', '.join(absent)}" if absent else ""
     report(
         "Closed loop, one core for the server and one for each client process",
-        ("server", "connections", "clients", "wrk /s", "ours /s", "wrk us each", "ours us each",
-         "lost", "pairs used", "ours / wrk", "of them at one speed", "target"),
+        ("server", "connections", "wrk /s", "ours /s", "wrk us\neach", "ours us\neach", "lost",
+         "pairs used", "ours / wrk", "of them\nat one speed", "per CPU second,\nours / wrk",
+         "target"),
         rows,
         f"pairs of slices of {seconds:g} s, ABBA; medians, geometric mean of ratios with 95 % "
-        f"interval; unused: another process had a core; target {TARGET_RATIO:g} of wrk{without}",
+        f"interval; us: the client's CPU for each answer; unused: another process had a core; "
+        f"target {TARGET_RATIO:g} of wrk{without}",
     )  # fmt: skip
 
 
