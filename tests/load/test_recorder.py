@@ -248,3 +248,16 @@ def test_a_merged_run_that_was_stopped_ends_with_the_first_part() -> None:
     assert account(whole, plan).breaches() == ()
     assert len(whole) == len(parts[0]) + 2
     assert np.nanmax(whole.planned_s) < whole.end_s
+
+
+def test_a_tally_counts_rows_where_they_are() -> None:
+    """From any row on, as many rows and good ones as the records have; adding goes on afterwards."""
+    recorder = Recorder()
+    assert recorder.tally(0, Outcome.OK) == (0, 0)
+    for i in range(10):
+        error = Outcome.OK if i % 3 else Outcome.RESET
+        recorder.add(i, 0, 0, *[0.0] * 6, 200, 0, 1, error, 0)
+        errors = recorder.records().error
+        for first in range(i + 2):
+            good = int(np.count_nonzero(errors[first:] == Outcome.OK))
+            assert recorder.tally(first, Outcome.OK) == (i + 1 - first, good)
