@@ -9,16 +9,19 @@ PYTHON ?=
 ARGS ?=
 MPM ?= worker
 BENCHMARKS ?= kernel_overhead sim_speed server_cpu
+LOAD_BENCHMARKS ?= load_generator load_peers gate_quality
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.mpmlab-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint format benchmarks clean
+.PHONY: help setup bench test lint format benchmarks load-benchmarks clean
 
 help:
 	@echo "make bench       set up, then run  mpmlab bench --mpm worker  (ARGS=... adds options)"
 	@echo "make test        set up, then ruff, mypy and pytest"
 	@echo "make benchmarks  set up, then all of benchmarks/, about two minutes"
+	@echo "make load-benchmarks  set up, then the load generator's, about 18 minutes on a quiet machine;"
+	@echo "                 they need Debian's wrk, nginx-light, nghttp2-client and hey"
 	@echo "make format      set up, then let ruff format and sort imports"
 	@echo "make setup       only build $(VENV)"
 	@echo "make clean       remove $(VENV) and what the tools cache (results/ stays)"
@@ -69,7 +72,10 @@ format: setup
 	$(BIN)/ruff format
 
 benchmarks: setup
-	@for name in kernel_overhead sim_speed server_cpu; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+load-benchmarks: setup
+	@for name in $(LOAD_BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-second build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info

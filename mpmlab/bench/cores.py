@@ -1,8 +1,10 @@
 """Who uses the cores: how much of a core's time went to processes that are not ours.
 
 Reading of the system's accounts only (psutil); when to read is the engine's affair. A core's busy
-time has interrupts and what the hypervisor took in it: whoever had the core, we had it not. The
-kernel counts it in ticks (4 ms at 250 Hz), so that a share of a window of some seconds is good to a
+time has in it what the hypervisor took: whoever had the core, we had it not. It has no interrupts
+in it: the network's are our own traffic's, and those that come while a core rests are in no
+process's account (with a connection for each request they were 12 % of a core, and taken for
+somebody else). The kernel counts in ticks (4 ms at 250 Hz): a share of some seconds is good to a
 per cent or so.
 """
 
@@ -10,8 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import psutil
+
+#: Kinds of time that no process had (psutil's names; Linux has all of them).
+_NOBODYS: Final = ("idle", "iowait", "irq", "softirq", "interrupt", "dpc")
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ def read_cores(cores: Iterable[int]) -> CoreTimes:
         # guest time is part of user time already
         parts = {n: v for n, v in times[core]._asdict().items() if not n.startswith("guest")}
         total[core] = sum(parts.values())
-        busy[core] = total[core] - parts["idle"] - parts.get("iowait", 0.0)
+        busy[core] = total[core] - sum(parts.get(name, 0.0) for name in _NOBODYS)
     return CoreTimes(busy, total)
 
 

@@ -251,7 +251,7 @@ def test_a_merged_run_that_was_stopped_ends_with_the_first_part() -> None:
 
 
 def test_a_tally_counts_rows_where_they_are() -> None:
-    """From any row on, as many rows and good ones as the records have; adding goes on afterwards."""
+    """From any row on, as many rows and good ones as the records have; adding can go on."""
     recorder = Recorder()
     assert recorder.tally(0, Outcome.OK) == (0, 0)
     for i in range(10):
