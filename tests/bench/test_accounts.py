@@ -89,15 +89,19 @@ def test_no_time_and_no_core_have_no_share() -> None:
     assert read_cores([beyond + 1000]) == CoreTimes({}, {})
 
 
-def test_waiting_for_a_disk_and_running_a_guest_are_counted_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Idle and iowait are not busy, guest time is in user time already, stolen time is busy."""
-    kinds = {"user": 3.0, "system": 1.0, "idle": 5.0, "iowait": 0.5, "steal": 0.5, "guest": 2.0}
-    times = SimpleNamespace(_asdict=lambda: kinds)
-    made_up = SimpleNamespace(cpu_times=lambda **_: [times])
-    monkeypatch.setattr("mpmlab.bench.cores.psutil", made_up)
-    assert read_cores([0]) == CoreTimes({0: 4.5}, {0: 10.0})
+@pytest.mark.parametrize("rest", [{"idle": 5.0, "iowait": 0.5}, {"idle": 5.5}])
+def test_busy_is_what_is_not_rest(monkeypatch: pytest.MonkeyPatch, rest: dict[str, float]) -> None:
+    """Idle and iowait are rest, on systems that tell of the latter; the columns that are sampled at
+    ticks (here they claim ten seconds of two) have no say."""
+    later = {**rest, "idle": rest["idle"] + 1.0}
+    readings = [SimpleNamespace(user=0.0, **rest), SimpleNamespace(user=10.0, **later)]
+    clock = [100.0, 102.0]
+    system = SimpleNamespace(cpu_times=lambda percpu: [readings.pop(0)])
+    monkeypatch.setattr("mpmlab.bench.cores.psutil", system)
+    monkeypatch.setattr("mpmlab.bench.cores.time", SimpleNamespace(monotonic=lambda: clock.pop(0)))
+    first, last = read_cores([0]), read_cores([0])
+    assert first.busy_s[0] == 94.5
+    assert foreign_share(first, last, [0], 0.25) == (1.0 - 0.25) / 2.0
 
 
 @pytest.mark.real
