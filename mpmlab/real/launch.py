@@ -34,7 +34,15 @@ from mpmlab.real.launched import LaunchContext, Spec
 from mpmlab.real.netns import in_namespace, inside
 from mpmlab.real.process import UNIX
 
-__all__ = ["LaunchContext", "LaunchError", "Server", "start_server"]
+__all__ = [
+    "LaunchContext",
+    "LaunchError",
+    "Server",
+    "session_members",
+    "start_server",
+    "sweep_session",
+    "wait_until_dead",
+]
 
 #: How long a server may take from its start to its entry point (imports on a busy machine).
 START_TIMEOUT_S: Final = 30.0
@@ -140,23 +148,26 @@ class Server:
     def _ended(self, timeout_s: float | None) -> bool:
         """Wait for the end of the main process without reaping it: while it is a zombie, its
         number, which is its session's too, cannot become anybody else's."""
-        return _wait_until_dead(self.pid, timeout_s)
+        return wait_until_dead(self.pid, timeout_s)
 
     def _finish(self) -> None:
         """Kill the rest of the session, wait until it is gone, and only then reap."""
-        deadline = time.monotonic() + SWEEP_TIMEOUT_S
-        while True:
-            members = _session_members(self.pid)
-            for pid in members:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            for pid in members:
-                _wait_until_dead(pid, max(0.0, deadline - time.monotonic()))
-            if not members:
-                break
-            if time.monotonic() > deadline:
-                raise KernelError(f"processes {members} of server {self.pid} survive SIGKILL")
+        sweep_session(self.pid)
         self._code = self._popen.wait()
+
+
+def sweep_session(leader: int) -> None:
+    """Kill all processes of a session but its leader, which has ended and is not reaped yet, and
+    wait until they are gone. Raises KernelError if they will not."""
+    deadline = time.monotonic() + SWEEP_TIMEOUT_S
+    while members := session_members(leader):
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in members:
+            wait_until_dead(pid, max(0.0, deadline - time.monotonic()))
+        if time.monotonic() > deadline:
+            raise KernelError(f"processes {members} of server {leader} survive SIGKILL")
 
 
 def start_server(
@@ -284,7 +295,7 @@ def _unlinked_file(name: str) -> int:
         return os.dup(file.fileno())
 
 
-def _session_members(session: int) -> list[int]:
+def session_members(session: int) -> list[int]:
     """The live processes of a session, without its leader."""
     found = []
     for pid in psutil.pids():
@@ -298,7 +309,7 @@ def _session_members(session: int) -> list[int]:
     return found
 
 
-def _wait_until_dead(pid: int, timeout_s: float | None) -> bool:
+def wait_until_dead(pid: int, timeout_s: float | None) -> bool:
     """Wait until a process has ended, reaped or not. Ours or another's."""
     if hasattr(os, "pidfd_open"):
         try:

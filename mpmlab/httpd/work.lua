@@ -1,0 +1,98 @@
+-- What httpd answers /work with: burn CPU, wait, answer bytes, or crash, as mpmlab's own handler
+-- does (mpmlab/real/application.py). Nothing else lives here.
+--
+-- CPU is counted by the calling thread's own clock, so that waiting for a core does not count. A
+-- look at it through luaposix costs about 1.5 us, hence passes of an empty loop between looks.
+
+local posix_time = require "posix.time"
+local posix_signal = require "posix.signal"
+
+local THREAD_CLOCK = posix_time.CLOCK_THREAD_CPUTIME_ID
+local clock_gettime = posix_time.clock_gettime
+-- Some 10 us at a time, until 40 us before the end.
+local PASSES = 1000
+local FINE_NS = 40000
+local PATTERN = {}
+for code = 32, 126 do PATTERN[#PATTERN + 1] = string.char(code) end
+PATTERN = string.rep(table.concat(PATTERN), 11) .. "\n"
+
+local LIMITS = { cpu_us = 3600000000, wait_us = 3600000000, bytes = 1 << 30, crash = 1 }
+
+local function now_ns()
+  local at = clock_gettime(THREAD_CLOCK)
+  return at.tv_sec * 1000000000 + at.tv_nsec
+end
+
+local function cost_of_a_look_ns()
+  local least = math.maxinteger
+  local before = now_ns()
+  for _ = 1, 50 do
+    local after = now_ns()
+    least = math.min(least, after - before)
+    before = after
+  end
+  return least
+end
+
+-- The first look is half over when it reads the clock, the last comes half a look late on average.
+local LOOK_NS = cost_of_a_look_ns()
+
+local function burn(cpu_us)
+  local ends = now_ns() + cpu_us * 1000 - LOOK_NS
+  while ends - now_ns() > FINE_NS do
+    for _ = 1, PASSES do end
+  end
+  while now_ns() < ends do end
+end
+
+-- The bodies of the last few sizes, as httpd's threads have a Lua state each.
+local bodies, sizes = {}, {}
+
+local function body_of(size)
+  local body = bodies[size]
+  if body == nil then
+    body = string.rep(PATTERN, size // #PATTERN + 1):sub(1, size)
+    if #sizes == 4 then bodies[table.remove(sizes, 1)] = nil end
+    sizes[#sizes + 1] = size
+    bodies[size] = body
+  end
+  return body
+end
+
+-- The demand of a query, or nil and what is wrong with it.
+local function demand_of(query)
+  local found = { cpu_us = 0, wait_us = 0, bytes = 0, crash = 0 }
+  for pair in query:gmatch("[^&]+") do
+    local key, text = pair:match("^([^=]*)=?(.*)$")
+    local most = LIMITS[key]
+    if most == nil then
+      return nil, "unknown parameter '" .. key .. "'; accepted: cpu_us, wait_us, bytes, crash"
+    end
+    local value = #text <= 12 and text:match("^%d+$") and math.tointeger(tonumber(text))
+    if not value or value > most then
+      return nil, key .. " must be a whole number from 0 to " .. most
+    end
+    found[key] = value
+  end
+  return found
+end
+
+function handle(r)
+  local demand, wrong = demand_of(r.args or "")
+  if r.method == "POST" then
+    r:requestbody()
+  end
+  if demand == nil then
+    r.status = 400
+    r.headers_out["Content-Length"] = tostring(#wrong)
+    r:write(wrong)
+    return apache2.OK
+  end
+  if demand.cpu_us > 0 then burn(demand.cpu_us) end
+  if demand.crash == 1 then posix_signal.raise(posix_signal.SIGSEGV) end
+  -- With a dot: mod_lua's usleep takes no request.
+  if demand.wait_us > 0 then r.usleep(demand.wait_us) end
+  r.headers_out["Content-Length"] = tostring(demand.bytes)
+  if demand.bytes > 0 then r:write(body_of(demand.bytes)) end
+  return apache2.OK
+end
