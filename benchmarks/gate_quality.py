@@ -28,7 +28,7 @@ from benchmarks.common import CORES, report
 from benchmarks.programs import end_session, start
 from mpmlab.bench.conduct import EXIT_INVALID
 from mpmlab.bench.gates import Gate, failures
-from mpmlab.bench.real import divide
+from mpmlab.bench.live import divide
 from mpmlab.bench.results import load_results
 from mpmlab.real.loop import SPARE_DESCRIPTORS
 

@@ -25,14 +25,23 @@ from mpmlab.cli_bench import bench_command, stdout
 from mpmlab.cli_compare import compare_command
 from mpmlab.cli_export import export_command
 from mpmlab.core.directives import DirectiveError
+from mpmlab.core.httpd_conf import ConfError
 from mpmlab.core.platform_file import PlatformFileError
+from mpmlab.httpd.program import HttpdMissingError
 from mpmlab.kernel.interface import KernelError
 from mpmlab.report.lists import default_table, mpm_table, scenario_table
 from mpmlab.workload.errors import WorkloadError
 from mpmlab.workload.scenario import load_scenario, shipped_scenarios
 
 #: Errors of the user's input, whose text needs no more words.
-_INPUT_ERRORS: Final = (RequestError, DirectiveError, WorkloadError, PlatformFileError, SloError)
+_INPUT_ERRORS: Final = (
+    RequestError,
+    DirectiveError,
+    ConfError,
+    WorkloadError,
+    PlatformFileError,
+    SloError,
+)
 
 
 def main() -> None:
@@ -48,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(error.format_message(), EXIT_INPUT)
     except _INPUT_ERRORS as error:
         return _complain(str(error), EXIT_INPUT)
-    except (EngineError, KernelError, ResultsError, OSError) as error:
+    except (EngineError, HttpdMissingError, KernelError, ResultsError, OSError) as error:
         return _complain(str(error), EXIT_FAILED)
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", EXIT_INTERRUPTED)

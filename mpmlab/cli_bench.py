@@ -20,8 +20,13 @@ from mpmlab.bench.compare import compare, load_members, variants_of
 from mpmlab.bench.conduct import EXIT_FAILED, EXIT_INTERRUPTED, conduct, exit_code, keep, turns
 from mpmlab.bench.interruption import Interruption
 from mpmlab.bench.knee import Answer, Knee, Trial
-from mpmlab.bench.network import NETWORKS
-from mpmlab.bench.prepare import DEFAULT_SCENARIO, Asked, Bench, RequestError, message_text, prepare
+from mpmlab.bench.prepare import (
+    Asked,
+    Bench,
+    RequestError,
+    message_text,
+    prepare,
+)
 from mpmlab.bench.profile import profile_for
 from mpmlab.bench.results import Results, ResultsError, check_out, series_folder
 from mpmlab.bench.search import (
@@ -32,8 +37,9 @@ from mpmlab.bench.search import (
     search_knee,
 )
 from mpmlab.bench.task import Watch
+from mpmlab.cli_options import with_options
 from mpmlab.report.compare_table import compare_notes, compare_table, series_table
-from mpmlab.report.findings import run_lines, series_lines
+from mpmlab.report.findings import ignored_lines, run_lines, series_lines
 from mpmlab.report.gate_table import NOT_VALIDATED_RATES, gate_table, knee_table
 from mpmlab.report.plots import draw
 from mpmlab.report.progress import Reporter
@@ -41,11 +47,10 @@ from mpmlab.report.table import HEADINGS, NOT_VALIDATED, comparison
 
 #: Width of tables when stdout is not a terminal: wide enough for three MPMs side by side.
 FILE_WIDTH: Final = 160
-_LONGEST_TIMEOUT_S: Final = 3600.0
-_MOST_CLIENTS: Final = 64
+#: As many engines of several MPMs fit into one table.
+_SIDE_BY_SIDE: Final = 2
 
 Done = Sequence[tuple[Path, Results]]
-_Command = Callable[..., Any]
 
 
 def stdout() -> Console:
@@ -54,126 +59,8 @@ def stdout() -> Console:
     return Console(highlight=False, width=width)
 
 
-_OPTIONS: Final = (
-    click.option(
-        "--mpm",
-        "mpms",
-        metavar="NAMES",
-        help="prefork, worker, event, several with commas, "
-        "or all. Default: the one httpd would choose on this platform.",
-    ),
-    click.option(
-        "--scenario",
-        default=DEFAULT_SCENARIO,
-        show_default=True,
-        metavar="NAME|PATH",
-        help="A shipped scenario (see `mpmlab scenarios`) or a TOML file.",
-    ),
-    click.option(
-        "--duration",
-        "duration_s",
-        type=float,
-        metavar="S",
-        help="Seconds of load. Default: the scenario's.",
-    ),
-    click.option(
-        "--rate",
-        "rate_per_s",
-        type=click.FloatRange(0, 1e6, min_open=True),
-        metavar="PER_S",
-        help="Requests per second of the measured clients. Default: the scenario's.",
-    ),
-    click.option(
-        "--seed",
-        type=click.IntRange(0, 2**63 - 1),
-        default=1,
-        show_default=True,
-        help="Of every random number of the load.",
-    ),
-    click.option(
-        "--set",
-        "sets",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="A directive, such as ThreadsPerChild=8. Overrides the scenario's. Repeatable.",
-    ),
-    click.option(
-        "--engine",
-        "engines",
-        default="real,sim",
-        show_default=True,
-        metavar="NAMES",
-        help="real, sim or both, in the order in which they run.",
-    ),
-    click.option(
-        "--out",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path("results"),
-        show_default=True,
-        help="Where the results folder is made.",
-    ),
-    click.option(
-        "--timeout",
-        "timeout_s",
-        default=10.0,
-        show_default=True,
-        metavar="S",
-        type=click.FloatRange(0, _LONGEST_TIMEOUT_S, min_open=True),
-        help="How long a client waits for an answer.",
-    ),
-    click.option(
-        "--clients",
-        type=click.IntRange(1, _MOST_CLIENTS),
-        default=1,
-        show_default=True,
-        help="Load processes that share the plan (real engine).",
-    ),
-    click.option(
-        "--network",
-        type=click.Choice(NETWORKS),
-        default=NETWORKS[0],
-        show_default=True,
-        help="How real clients with a link (rtt_s, ..._bytes_per_s) are on it: by their own "
-        "pacing, or through two network namespaces (root).",
-    ),
-    click.option(
-        "--slo",
-        metavar="OBJECTIVES",
-        help="Such as 'p99<50ms,errors<0.1%'. Exit code 1 if one is missed.",
-    ),
-    click.option(
-        "--find-knee",
-        is_flag=True,
-        help="Search for the highest rate that meets --slo, within 10 %.",
-    ),
-    click.option(
-        "--repeat",
-        "repetitions",
-        type=click.IntRange(1, 1000),
-        help="Repetitions, in alternating order, and intervals over them. Default: 1.",
-    ),
-    click.option(
-        "--publish",
-        is_flag=True,
-        help="Strict gates and at least 10 repetitions: for numbers that others are to rely on.",
-    ),
-    click.option("--quiet", is_flag=True, help="No progress, only results and warnings."),
-    click.option(
-        "--refresh-profile",
-        is_flag=True,
-        help="Measure this machine's costs again, even if they are known.",
-    ),
-)
-
-
-def _with_options(command: _Command) -> _Command:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command("bench")
-@_with_options
+@with_options
 def bench_command(
     out: Path, find_knee: bool, quiet: bool, refresh_profile: bool, **typed: Any
 ) -> int:
@@ -212,8 +99,10 @@ def _introduce(bench: Bench, quiet: bool) -> None:
     click.echo(bench.plan.describe())
     if quiet:
         return
+    for text in ignored_lines(bench.ignored):
+        click.echo(text)
     for task in bench.tasks:
-        for message in task.settings.messages:
+        for message in () if task.settings is None else task.settings.messages:
             click.echo(f"{task.mpm}: {message_text(message)}")
 
 
@@ -311,7 +200,10 @@ def _print_single(out: Console, done: Done) -> None:
     summaries = {results.experiment.mpm: results.summaries() for _, results in done}
     asked = done[0][1].experiment
     title = f"{asked.scenario}, seed {asked.seed}, {asked.duration_s:g} s"
-    out.print(comparison(summaries, title))
+    # Three engines of three MPMs side by side are wider than a page.
+    wide = max(map(len, summaries.values())) > _SIDE_BY_SIDE
+    for part in [{mpm: found} for mpm, found in summaries.items()] if wide else [summaries]:
+        out.print(comparison(part, title))
     if any("sim" in engines for engines in summaries.values()):
         out.print(NOT_VALIDATED)
     out.print(

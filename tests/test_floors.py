@@ -29,6 +29,7 @@ FLOORS = {
     "mpmlab.bench": 4,
     "mpmlab.plan": 5,
     "mpmlab.report": 5,
+    "mpmlab.cli_options": 6,
     "mpmlab.cli_bench": 6,
     "mpmlab.cli_compare": 6,
     "mpmlab.cli_export": 6,
@@ -39,6 +40,8 @@ FLOORS = {
 #: Neighbours of one floor that may be imported: (importer, imported) -> why.
 NEIGHBOURS = {
     ("mpmlab.load", "mpmlab.workload"): "the clients read the plan that workload compiled",
+    ("mpmlab.bench", "mpmlab.httpd"): "the harness runs it as an engine",
+    ("mpmlab.cli_bench", "mpmlab.cli_options"): "its own options",
     ("mpmlab.bench", "mpmlab.real.load_process"): "the harness starts the client's process",
 }
 

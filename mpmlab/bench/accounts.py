@@ -38,7 +38,7 @@ class Accounts:
 
     def __init__(
         self,
-        server_pid: int,
+        server_pid: int | None,
         server_cores: Sequence[int],
         client_cores: Sequence[int],
         link: Link | None = None,
@@ -64,7 +64,8 @@ class Accounts:
 
     def mark(self, mark: str) -> None:
         """Take the reading now."""
-        used_s = server_cpu_s(self._server_pid)
+        pid = self._server_pid
+        used_s = None if pid is None else server_cpu_s(pid)
         self.look()
         self._marks[mark] = _Mark(
             time_s=time.monotonic(),
@@ -99,6 +100,8 @@ class Accounts:
     def server_share(self) -> float | None:
         """Share of the server's cores, all together, that others had; None if it is not known. All
         together, because nobody tells on which of them a server's process was."""
+        if self._server_pid is None:
+            return None
         return self._foreign(self._server_cores)
 
     def client_share(self) -> float | None:

@@ -50,6 +50,8 @@ class Member:
     notes: tuple[str, ...]
     #: A simulation's digest: of two equal ones the second says nothing new.
     digest: str | None
+    #: What the server says that it is: httpd's version; "" of ours.
+    server: str
 
     @property
     def traits(self) -> dict[str, str]:
@@ -67,7 +69,9 @@ class Member:
         }
         rate = asked.rate_per_s
         facts["rate (requests/s)"] = "the scenario's" if rate is None else f"{rate:g}"
-        if self.engine == "real":
+        if self.server:
+            facts["server"] = self.server
+        if self.engine != "sim":
             facts["load processes"], facts["network"] = str(asked.clients), asked.network
         facts |= {f"machine: {name}": value for name, value in asked.machine.items()}
         facts |= {f"version: {name}": value for name, value in asked.versions.items()}
@@ -166,6 +170,7 @@ def _members(stored: Stored, engines: Sequence[str]) -> list[Member]:
             validity=stored.validity[engine],
             notes=runs[engine].notes,
             digest=runs[engine].digest,
+            server=str((runs[engine].server or {}).get("version", "")),
         )
         for engine in chosen
     ]

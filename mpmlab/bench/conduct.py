@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from mpmlab.bench.experiment import Experiment
+from mpmlab.bench.external import run_external
+from mpmlab.bench.httpd import run_httpd
 from mpmlab.bench.judge import judged
+from mpmlab.bench.live import plan_path
 from mpmlab.bench.prepare import Bench, experiment_of
-from mpmlab.bench.real import plan_path, run_real
+from mpmlab.bench.real import run_real
 from mpmlab.bench.results import Results, new_folder, save_results
 from mpmlab.bench.run import Run
 from mpmlab.bench.sim import run_sim
@@ -35,7 +38,12 @@ EXIT_INVALID: Final = 3
 EXIT_FAILED: Final = 4
 EXIT_INTERRUPTED: Final = 130
 
-_DOING: Final = {"real": "{mpm}: real run", "sim": "{mpm}: simulation"}
+_DOING: Final = {
+    "real": "{mpm}: real run",
+    "sim": "{mpm}: simulation",
+    "httpd": "{mpm}: Apache httpd",
+    "external": "{mpm}: load",
+}
 
 
 def conduct(
@@ -79,6 +87,10 @@ def _run_engines(
         phase(_DOING[engine].format(mpm=task.mpm))
         if engine == "real":
             runs[engine] = run_real(task, platform, watch, folder)
+        elif engine == "httpd":
+            runs[engine] = run_httpd(task, watch, folder)
+        elif engine == "external":
+            runs[engine] = run_external(task, watch, folder)
         else:
             runs[engine] = run_sim(task, *_world_of(runs, platform), watch)
         if runs[engine].faults:
@@ -89,7 +101,7 @@ def _run_engines(
 def _world_of(runs: dict[str, Run], platform: Platform) -> tuple[Platform, int]:
     """The platform and cores to simulate. Beside a real run both are asked the same question: as
     many cores, and costs at the speed that the machine had then, not when it was probed."""
-    real = runs.get("real")
+    real = runs.get("real", runs.get("httpd"))
     if real is None:
         return platform, platform.cores
     if real.speed is not None:

@@ -33,6 +33,8 @@ class Experiment:
     #: Load processes that shared the plan in the real world, and how its clients' links were made.
     clients: int
     network: str
+    #: Where the server is, if it is not ours (--url); None otherwise.
+    url: str | None
     #: How much is asked of a run (gates_verdict.Strictness), and the objectives, as written.
     strictness: str
     slo: str

@@ -49,7 +49,8 @@ def utilisation(run: Run, task: Task) -> float | None:
     a place, but its queue forgets at the speed of the others. In a pool of one worker a connection
     (prefork, worker) all are taken by a few idle clients."""
     inside = run.samples.between(task.warmup_s, task.duration_s)
-    workers = task.settings.daemons_limit * task.settings.threads_per_child
+    settings = task.settings
+    workers = 0 if settings is None else settings.daemons_limit * settings.threads_per_child
     shares = []
     if run.cpu_s is not None and task.duration_s > task.warmup_s:
         shares.append(run.cpu_s / ((task.duration_s - task.warmup_s) * run.server_cores))

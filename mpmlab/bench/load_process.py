@@ -15,11 +15,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 from mpmlab.load.client import REQUEST_TIMEOUT_S
 from mpmlab.real.load_process import COMPLETE, START_DELAY_S, STOPPED, Progress
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How requests are written. `tagged`: with their number in the plan; `target`: what all ask for
+    instead of their demand; `host`: what the Host header says instead of the address."""
+
+    tagged: bool = False
+    target: str = ""
+    host: str = ""
+
+
+PLAIN: Final = Asking()
 
 
 class LoadError(Exception):
@@ -47,6 +62,7 @@ class LoadProcess:
         paced: bool = False,
         hold: bool = False,
         namespace: int | None = None,
+        asking: Asking = PLAIN,
     ) -> None:
         """`part`, `paced`: see load.client.load. `hold`: the run begins when `begin` is called, not
         by itself. `namespace`: descriptor of the network namespace to run in."""
@@ -63,7 +79,9 @@ class LoadProcess:
                    "--timeout-s", str(timeout_s), "--progress-fd", str(theirs),
                    "--cores", ",".join(map(str, cores)), "--parent", str(os.getpid()),
                    "--part", f"{part[0]}/{part[1]}"]  # fmt: skip
-        command += ["--paced"] * paced + ["--hold"] * hold
+        command += ["--paced"] * paced + ["--hold"] * hold + ["--tagged"] * asking.tagged
+        command += ["--target", asking.target] if asking.target else []
+        command += ["--host-header", asking.host] if asking.host else []
         passed = [theirs]
         if namespace is not None:
             command += ["--namespace", str(namespace)]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from mpmlab.bench.load_process import LoadProcess
+from mpmlab.bench.load_process import PLAIN, Asking, LoadProcess
 from mpmlab.load.recorder import Records, merged
 from mpmlab.real.load_process import COMPLETE, START_DELAY_S, STOPPED
 
@@ -40,6 +40,7 @@ class LoadTeam:
         cores: Sequence[int] = (),
         paced: bool = False,
         namespace: int | None = None,
+        asking: Asking = PLAIN,
     ) -> None:
         self._records = records
         self._parts = [records.with_name(f".{records.stem}.{i}.npz") for i in range(count)]
@@ -52,7 +53,7 @@ class LoadTeam:
                 process = LoadProcess(
                     plan, host, port, part, timeout_s=timeout_s, part=(i, count),
                     cores=() if core is None else (core,),
-                    paced=paced, hold=True, namespace=namespace,
+                    paced=paced, hold=True, namespace=namespace, asking=asking,
                 )  # fmt: skip
                 self._processes.append(opened.enter_context(process))
                 self._cores[process.pid] = core

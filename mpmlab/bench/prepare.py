@@ -20,16 +20,24 @@ from mpmlab.bench.gates import Strictness
 from mpmlab.bench.network import NAMESPACE, NETWORKS, shared_link
 from mpmlab.bench.slo import Objective, parse
 from mpmlab.bench.task import EngineError, Task
+from mpmlab.bench.url import Url, read_url
 from mpmlab.core.directives import effective
+from mpmlab.core.httpd_conf import ConfLine, ConfReading
 from mpmlab.core.settings import Message
+from mpmlab.httpd.configuration import check_modules
+from mpmlab.httpd.program import Program, find_httpd, find_luaposix
 from mpmlab.mpms.catalog import CATALOG, default_mpm
 from mpmlab.real.machine import fingerprint
 from mpmlab.workload.compile import compile_plan
+from mpmlab.workload.conf_files import read_httpd_conf
 from mpmlab.workload.plan import Plan
 from mpmlab.workload.scale import scaled
 from mpmlab.workload.scenario import Scenario, load_scenario
 
-ENGINES: Final = ("real", "sim")
+ENGINES: Final = ("httpd", "real", "sim")
+#: The engine of --url.
+EXTERNAL: Final = "external"
+DEFAULT_ENGINES: Final = "real,sim"
 DEFAULT_SCENARIO: Final = "default"
 #: The percentiles that a run is asked for when no objective names one.
 DEFAULT_QUANTILES: Final = (0.99,)
@@ -56,6 +64,8 @@ class Bench:
     repetitions: int
     #: The rate that was asked for instead of the scenario's own; None: the scenario's.
     rate_per_s: float | None = None
+    #: Lines of the user's httpd.conf that do not matter here.
+    ignored: tuple[ConfLine, ...] = ()
 
     def at_rate(self, rate_per_s: float) -> Bench:
         """The same with the measured clients at about that rate: as much faster or slower as it is
@@ -92,7 +102,7 @@ class Asked:
     duration_s: float | None
     seed: int
     sets: Sequence[str]
-    engines: str
+    engines: str | None
     timeout_s: float
     rate_per_s: float | None = None
     clients: int = 1
@@ -100,13 +110,21 @@ class Asked:
     slo: str | None = None
     repetitions: int | None = None
     publish: bool = False
+    #: Files of httpd's configuration; the program; a server that runs already.
+    httpd_conf: str | None = None
+    httpd: str | None = None
+    url: str | None = None
+    access_log: bool = False
 
 
 def prepare(asked: Asked) -> Bench:
     """Read and check it all. Raises RequestError, DirectiveError, SloError, WorkloadError or
     OSError."""
-    names = chosen_mpms(asked.mpms)
-    engines = tuple(_listed(asked.engines, ENGINES, "engine"))
+    url = None if asked.url is None else _url(asked)
+    names = chosen_mpms(asked.mpms) if url is None else (url.label,)
+    engines = tuple(_listed(asked.engines or DEFAULT_ENGINES, ENGINES, "engine"))
+    engines = engines if url is None else (EXTERNAL,)
+    program = _httpd(asked, engines, names)
     repetitions = _repetitions(asked, engines)
     objectives = () if asked.slo is None else parse(asked.slo)
     read = load_scenario(asked.scenario)
@@ -114,27 +132,78 @@ def prepare(asked: Asked) -> Bench:
     plan = compile_plan(read, asked.seed, asked.duration_s)
     if asked.network == NAMESPACE:
         _one_link(plan)
-    tasks = []
-    for name in names:
-        given = (*((line.name, line.text) for line in read.directives), *pairs)
-        # Twice: first the file's alone, so that an error in it names the file.
-        if read.directives:
-            effective(name, given[: len(read.directives)], str(read.path))
-        settings = effective(name, given, "--set")
-        tasks.append(
-            Task(name, given, settings, plan, asked.timeout_s, asked.clients, asked.network)
-        )
+    plain = Task(
+        "", (), None, plan, asked.timeout_s, asked.clients, asked.network, program, url,
+        asked.access_log,
+    )  # fmt: skip
+    configured = [_configured(plain, name, read, asked, pairs) for name in names]
+    tasks, ignored = zip(*configured, strict=True)
     bench = Bench(
         scenario=read,
         scenario_text=read.path.read_text(encoding="utf-8"),
         plan=plan,
-        tasks=tuple(tasks),
+        tasks=tasks,
         engines=engines,
         strictness=Strictness.PUBLISH if asked.publish else Strictness.DEFAULT,
         objectives=objectives,
         repetitions=repetitions,
+        ignored=tuple(dict.fromkeys(line for lines in ignored for line in lines)),
     )
     return bench if asked.rate_per_s is None else bench.at_rate(asked.rate_per_s)
+
+
+def _configured(
+    task: Task, mpm: str, read: Scenario, asked: Asked, pairs: tuple[tuple[str, str], ...]
+) -> tuple[Task, tuple[ConfLine, ...]]:
+    """The task with its directives: of the user's httpd.conf, of the scenario and of --set, later
+    ones over earlier ones; and what was ignored."""
+    if task.url is not None:
+        return replace(task, mpm=mpm), ()
+    own = ((line.name, line.text) for line in read.directives)
+    found = read_httpd_conf(asked.httpd_conf, mpm) if asked.httpd_conf else ConfReading((), ())
+    conf = ((line.name, line.value) for line in found.directives)
+    # The scenario's alone, so that an error in it names the file; the other file's are checked.
+    given = tuple(own)
+    effective(mpm, given, str(read.path))
+    # A user's own server overrules what a scenario suggests.
+    given = (*given, *conf, *pairs)
+    settings = effective(mpm, given, "--set")
+    return replace(task, mpm=mpm, directives=given, settings=settings), found.ignored
+
+
+def _url(asked: Asked) -> Url:
+    """Where the server is. What would configure one of ours is refused."""
+    ours = {
+        "--mpm": asked.mpms, "--engine": asked.engines, "--set": asked.sets,
+        "--httpd": asked.httpd, "--httpd-conf": asked.httpd_conf,
+    }  # fmt: skip
+    for option, value in ours.items():
+        if value:
+            raise RequestError(
+                f"{option} with --url: the server there is configured by whoever runs it; accepted "
+                "with --url: what is about the load"
+            )
+    if asked.network == NAMESPACE:
+        raise RequestError("--network namespace with --url: the server is in another namespace")
+    try:
+        return read_url(asked.url or "")
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+
+
+def _httpd(asked: Asked, engines: Sequence[str], names: Sequence[str]) -> Program | None:
+    """The program of the httpd engine, if that is asked for. Raises HttpdMissingError."""
+    if "httpd" not in engines:
+        if asked.httpd:
+            raise RequestError(
+                "--httpd: the httpd engine is not asked for; accepted: with --engine"
+            )
+        return None
+    program = find_httpd(asked.httpd)
+    find_luaposix()
+    for name in names:
+        check_modules(program, name)
+    return program
 
 
 def _one_link(plan: Plan) -> None:
@@ -145,11 +214,11 @@ def _one_link(plan: Plan) -> None:
 
 
 def _repetitions(asked: Asked, engines: Sequence[str]) -> int:
-    if "real" not in engines:
+    if tuple(engines) == ("sim",):
         if (asked.repetitions or 1) > 1:
             raise RequestError(
                 f"--repeat {asked.repetitions}: a simulation that is repeated is the same to the "
-                "last bit; accepted: an --engine with real, or one run for each --seed"
+                "last bit; accepted: an --engine beside sim, or one run for each --seed"
             )
         return 1
     if asked.publish:
@@ -199,6 +268,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def experiment_of(bench: Bench, task: Task, platform_text: str, repetition: int = 1) -> Experiment:
     """The record of what is being asked, now and on this machine."""
+    settings = task.settings
     return Experiment(
         mpm=task.mpm,
         scenario=bench.scenario.name,
@@ -212,15 +282,16 @@ def experiment_of(bench: Bench, task: Task, platform_text: str, repetition: int 
         rate_per_s=bench.rate_per_s,
         clients=task.clients,
         network=task.network,
+        url=None if task.url is None else task.url.text,
         strictness=bench.strictness.value,
         slo=",".join(objective.text for objective in bench.objectives),
         repetition=repetition,
         repetitions=bench.repetitions,
         directives_given=task.directives,
-        directives_effective=tuple(
-            (name, _httpd_text(value)) for name, value in task.settings.as_directives().items()
-        ),
-        messages=tuple(message_text(message) for message in task.settings.messages),
+        directives_effective=()
+        if settings is None
+        else tuple((name, _httpd_text(value)) for name, value in settings.as_directives().items()),
+        messages=() if settings is None else tuple(map(message_text, settings.messages)),
         machine={name: str(value) for name, value in fingerprint().items()},
         versions=versions(),
         platform=platform_text,

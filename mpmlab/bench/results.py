@@ -43,7 +43,7 @@ from mpmlab.workload.errors import PlanError
 from mpmlab.workload.plan import Plan
 
 #: Version of the layout. A reader refuses any other.
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 _JSON: Final = "run.json"
 PLAN: Final = "plan.npz"
 
@@ -166,6 +166,7 @@ def _document(results: Results) -> dict[str, Any]:
                 "client_foreign": run.client_foreign,
                 "server_foreign": run.server_foreign,
                 "link": run.link,
+                "server": run.server,
                 "speed": None if run.speed is None else dataclasses.asdict(run.speed),
                 "digest": run.digest,
                 "events": run.events,
@@ -282,6 +283,7 @@ def _loader(engine: str, folder: Path) -> Callable[[dict[str, Any]], Run]:
             client_foreign=facts["client_foreign"],
             server_foreign=facts["server_foreign"],
             link=facts["link"],
+            server=facts["server"],
             gates=tuple(Gate.from_dict(gate) for gate in facts["gates"]),
         )
 

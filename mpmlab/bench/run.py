@@ -20,7 +20,7 @@ from mpmlab.load.recorder import Records
 class Run:
     """What one engine did. Times of records and samples count from the start of the load."""
 
-    #: "real" or "sim".
+    #: "real", "sim", "httpd" or "external".
     engine: str
     records: Records
     samples: Samples
@@ -53,6 +53,8 @@ class Run:
     server_foreign: float | None = None
     #: The link between two namespaces, as asked and as it was (network.link_figures); None: none.
     link: Mapping[str, Any] | None = None
+    #: What the server said of itself (httpd.StatusEye.facts), its program and version, if any.
+    server: Mapping[str, Any] | None = None
     #: What the validity gates found (judge.py); none if nobody has asked them.
     gates: tuple[Gate, ...] = ()
 

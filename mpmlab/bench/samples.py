@@ -49,10 +49,38 @@ class Samples:
         )
 
 
-class SampleLog:
+class SampleRows:
+    """Rows as they come, in order of time."""
+
+    def __init__(self) -> None:
+        self._times = array("d")
+        self._rows: list[NDArray[np.int64]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, time_s: float, row: NDArray[np.int64]) -> None:
+        """`row`: a count for each status, then busy, idle and processes."""
+        self._times.append(time_s)
+        self._rows.append(row)
+
+    def samples(self) -> Samples:
+        """All so far, as arrays of their own."""
+        rows = np.array(self._rows, dtype=np.int64).reshape(len(self._rows), STATUSES + 3)
+        return Samples(
+            time_s=np.array(self._times),
+            counts=rows[:, :STATUSES],
+            busy=rows[:, STATUSES],
+            idle=rows[:, STATUSES + 1],
+            processes=rows[:, STATUSES + 2],
+        )
+
+
+class SampleLog(SampleRows):
     """Collects samples of one board: `take(time_s)` reads a row, `samples()` gives them all."""
 
     def __init__(self, board: Scoreboard):
+        super().__init__()
         self._threads = board.thread_limit
         # Views of the shared memory, not copies: each take() sees the board as it is then.
         self._status = np.frombuffer(board.status, dtype=np.uint8)
@@ -60,16 +88,10 @@ class SampleLog:
         self._quiescing = np.frombuffer(board.quiescing, dtype=np.int32)
         self._generation_of = np.frombuffer(board.generation_of, dtype=np.int32)
         self._board = board
-        self._times = array("d")
-        self._rows: list[NDArray[np.int64]] = []
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
     def take(self, time_s: float) -> None:
         """Read the board now and keep it as the sample of `time_s`."""
-        self._times.append(time_s)
-        self._rows.append(self._row())
+        self.add(time_s, self._row())
 
     def ready_workers(self) -> int:
         """How many workers are up now: READY or at work."""
@@ -85,14 +107,3 @@ class SampleLog:
         idle = np.count_nonzero(cells == READY, axis=1)
         summed = (busy[live].sum(), idle[current].sum(), np.count_nonzero(self._pid))
         return np.concatenate([counts, np.array(summed)]).astype(np.int64)
-
-    def samples(self) -> Samples:
-        """All samples so far, as arrays of their own."""
-        rows = np.array(self._rows, dtype=np.int64).reshape(len(self._rows), STATUSES + 3)
-        return Samples(
-            time_s=np.array(self._times),
-            counts=rows[:, :STATUSES],
-            busy=rows[:, STATUSES],
-            idle=rows[:, STATUSES + 1],
-            processes=rows[:, STATUSES + 2],
-        )

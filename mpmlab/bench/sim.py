@@ -35,7 +35,7 @@ class _Simulation:
     """One run: the world, what is in it, and what is noted while it runs."""
 
     def __init__(self, task: Task, platform: Platform, watch: Watch):
-        settings = task.settings
+        settings = task.known()
         self.task, self.watch = task, watch
         self.world = World(server=platform, seed=task.plan.seed)
         self.board = Scoreboard(settings.server_limit, settings.thread_limit)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from mpmlab.bench.interruption import Interruption
+from mpmlab.bench.load_process import Asking
+from mpmlab.bench.url import Url
 from mpmlab.core.settings import Settings
+from mpmlab.httpd.program import Program
 from mpmlab.workload.plan import Plan
 
 #: How often the scoreboard is read. A read costs some 50 us of this process.
@@ -18,11 +21,12 @@ POOL_DEADLINE_S: Final = 10.0
 
 @dataclass(frozen=True)
 class Task:
-    """One MPM under one plan. `directives` are those given; `settings` what they come to."""
+    """One MPM under one plan. `directives` are those given; `settings` what they come to: None for
+    a server that is not ours, whose name is then in `mpm`."""
 
     mpm: str
     directives: tuple[tuple[str, str], ...]
-    settings: Settings
+    settings: Settings | None
     plan: Plan
     #: How long a client waits for an answer.
     timeout_s: float
@@ -30,6 +34,19 @@ class Task:
     clients: int = 1
     #: How real clients are on their links: network.NETWORKS.
     network: str = "pacing"
+    #: The httpd of the httpd engine.
+    httpd: Program | None = None
+    #: The server of the external engine.
+    url: Url | None = None
+    #: Whether each request says its number in the plan, and httpd keeps an access log.
+    tagged: bool = False
+
+    @property
+    def asking(self) -> Asking:
+        """How the load processes write requests."""
+        if self.url is None:
+            return Asking(self.tagged)
+        return Asking(self.tagged, self.url.target, self.url.host_header)
 
     @property
     def duration_s(self) -> float:
@@ -39,7 +56,15 @@ class Task:
     @property
     def start_workers(self) -> int:
         """How many workers StartServers children have: when they are up, the load may begin."""
+        if self.settings is None:
+            return 0
         return self.settings.start_servers * self.settings.threads_per_child
+
+    def known(self) -> Settings:
+        """The settings, for engines that start the server. Raises EngineError without any."""
+        if self.settings is None:
+            raise EngineError(f"{self.mpm}: a server that is not ours cannot be started")
+        return self.settings
 
     @property
     def warmup_s(self) -> float:

@@ -66,13 +66,24 @@ class _Head(NamedTuple):
 
 
 class BytesClient:
-    """wire.ClientWire over bytes. `host` is what the Host header says. Raises RuntimeError when a
-    request is made before the last one was answered."""
+    """wire.ClientWire over bytes. `host` is what the Host header says; `target`, if there is one,
+    is asked for whatever the demand. Raises RuntimeError when a request is made before the last one
+    was answered."""
 
-    __slots__ = ("_body_bytes", "_buffer", "_head", "_host", "_missing", "_state", "received")
+    __slots__ = (
+        "_body_bytes",
+        "_buffer",
+        "_head",
+        "_host",
+        "_missing",
+        "_state",
+        "_target",
+        "received",
+    )
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, target: str = "") -> None:
         self._host = host
+        self._target = target
         self._state = _State.IDLE
         self._buffer = b""  # half a head or half a line
         self._head: _Head | None = None  # of the response whose body is being read
@@ -80,9 +91,9 @@ class BytesClient:
         self._body_bytes = 0  # of this response, so far
         self.received = False
 
-    def compose(self, demand: Demand, body_bytes: int, keep_alive: bool) -> bytes:
+    def compose(self, demand: Demand, body_bytes: int, keep_alive: bool, ident: int = -1) -> bytes:
         """See ClientWire.compose. The body is zeros."""
-        head = request_head(self._host, demand, body_bytes, keep_alive)
+        head = request_head(self._host, demand, body_bytes, keep_alive, ident, self._target)
         return head + bytes(body_bytes) if body_bytes else head
 
     def ask(self) -> None:

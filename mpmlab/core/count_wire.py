@@ -321,9 +321,9 @@ class CountClient(_Inbox):
         self.ask()
         return self.compose(demand, body_bytes, keep_alive)
 
-    def compose(self, demand: Demand, body_bytes: int, keep_alive: bool) -> Blob:
+    def compose(self, demand: Demand, body_bytes: int, keep_alive: bool, ident: int = -1) -> Blob:
         """See ClientWire.compose."""
-        head = request_head_bytes(self._host, demand, body_bytes, keep_alive)
+        head = request_head_bytes(self._host, demand, body_bytes, keep_alive, ident)
         method = "POST" if body_bytes else "GET"
         return Blob(head, body_bytes, Request(method, "", keep_alive, "1.1", body_bytes, demand))
 

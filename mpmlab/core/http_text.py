@@ -82,28 +82,47 @@ def _request_tail(host: str, keep_alive: bool) -> str:
     return f" HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mpmlab\r\n{connection}"
 
 
-def request_head(host: str, demand: Demand, body_bytes: int, keep_alive: bool) -> bytes:
-    """The head of our client's request: GET, or POST with Content-Length if there is a body."""
+def request_head(
+    host: str, demand: Demand, body_bytes: int, keep_alive: bool, ident: int = -1, target: str = ""
+) -> bytes:
+    """The head of our client's request: GET, or POST with Content-Length if there is a body.
+    `ident`: the request's number in the plan, said in X-Request-Id if it is not negative.
+    `target`: what is asked for instead of the demand."""
     tail = _request_tail(host, keep_alive)
+    target = target or target_of(demand)
+    said = f"{_IDENT}{ident}\r\n" if ident >= 0 else ""
     if body_bytes:
-        text = f"POST {target_of(demand)}{tail}Content-Length: {body_bytes}\r\n\r\n"
+        text = f"POST {target}{tail}{said}Content-Length: {body_bytes}\r\n\r\n"
     else:
-        text = f"GET {target_of(demand)}{tail}\r\n"
+        text = f"GET {target}{tail}{said}\r\n"
     return text.encode("ascii")
 
 
-_TARGET_BYTES: Final = len(target_of(Demand())) - 3  # without the digits of its three numbers
-_CRASH_BYTES: Final = len(target_of(Demand(crash=True))) - len(target_of(Demand()))
+_IDENT: Final = "X-Request-Id: "
 _GET_BYTES: Final = len("GET \r\n")
 _POST_BYTES: Final = len("POST Content-Length: \r\n\r\n")
 
 
-def request_head_bytes(host: str, demand: Demand, body_bytes: int, keep_alive: bool) -> int:
+def request_head_bytes(
+    host: str, demand: Demand, body_bytes: int, keep_alive: bool, ident: int = -1
+) -> int:
     """len(request_head(...)), without writing it."""
-    size = _TARGET_BYTES + len(_request_tail(host, keep_alive))
-    size += len(f"{demand.cpu_us}{demand.wait_us}{demand.response_bytes}")
-    if demand.crash:
-        size += _CRASH_BYTES
+    size = target_bytes(demand) + len(_request_tail(host, keep_alive))
+    if ident >= 0:
+        size += len(_IDENT) + len(str(ident)) + 2
     if body_bytes:
         return size + _POST_BYTES + len(str(body_bytes))
     return size + _GET_BYTES
+
+
+_TARGET_BYTES: Final = len(target_of(Demand())) - 3  # without the digits of its three numbers
+_CRASH_BYTES: Final = len(target_of(Demand(crash=True))) - len(target_of(Demand()))
+_STATIC_BYTES: Final = len(target_of(Demand(static=True))) - 1
+
+
+def target_bytes(demand: Demand) -> int:
+    """len(target_of(demand)), without writing it."""
+    if demand.static:
+        return _STATIC_BYTES + len(str(demand.response_bytes))
+    size = _TARGET_BYTES + len(f"{demand.cpu_us}{demand.wait_us}{demand.response_bytes}")
+    return size + _CRASH_BYTES if demand.crash else size

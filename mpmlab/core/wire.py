@@ -134,9 +134,10 @@ class ClientWire(Protocol):
     #: Any byte of an answer to the current request has come.
     received: bool
 
-    def compose(self, demand: Demand, body_bytes: int, keep_alive: bool) -> Any:
+    def compose(self, demand: Demand, body_bytes: int, keep_alive: bool, ident: int = -1) -> Any:
         """A whole request as one Data: GET, or POST with that many bytes of body if there are any.
-        keep_alive=False announces "Connection: close". Changes nothing: it may be written long
+        keep_alive=False announces "Connection: close"; `ident` is the request's number in the
+        plan, for the server's log, or -1 to say none. Changes nothing: it may be written long
         before it is sent, and sent more than once."""
 
     def ask(self) -> None:

@@ -19,7 +19,7 @@ from typing import Final
 
 from mpmlab.core.directives import accepted_by
 from mpmlab.core.settings import Settings
-from mpmlab.httpd.program import Program
+from mpmlab.httpd.program import INSTALL, HttpdMissingError, Program
 
 #: What is loaded besides the MPM, where it is not compiled in.
 MODULES: Final = ("unixd", "authz_core", "authz_host", "log_config", "status", "lua")
@@ -216,3 +216,9 @@ def _with_place(mpm: str, name: str, text: str) -> str:
     if mpm == "worker" and name in _ONE_LESS_IDLE and number > 1:
         return str(number - 1)
     return text
+
+
+def check_modules(program: Program, mpm: str) -> None:
+    """Raises HttpdMissingError if it cannot run with that MPM."""
+    if missing := missing_modules(program, mpm):
+        raise HttpdMissingError(f"{program.path} has no {', '.join(missing)}; {INSTALL}")

@@ -2,11 +2,11 @@
 
 `python -m mpmlab.httpd.keeper SPEC_FD`, started by server.py and nothing else. Whatever becomes of
 mpmlab (killed outright, too), this process sees the end of its control pipe, stops httpd, kills
-what is left of its session, and removes the run folder. Were the keeper itself killed, httpd is
-told to stop by the system (PR_SET_PDEATHSIG).
+what is left of its session, and removes the run folder, which is made once this process is there.
+Were the keeper itself killed, httpd is told to stop by the system (PR_SET_PDEATHSIG).
 
-On the control pipe come lines `signal N`; its end means: stop, clean up, go. On the report pipe go
-`started PID` and `ended CODE`.
+On the control pipe comes the line `begin`, then lines `signal N`; its end means: stop, clean up,
+go. On the report pipe go `started PID` and `ended CODE`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ def _keep(spec: Spec) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of httpd become ours
     if spec.cores is not None:
         os.sched_setaffinity(0, spec.cores)
+    control = _Control(spec.control_fd)
+    while not control.lines() and not control.closed:
+        control.wait(None)
+    if control.closed:
+        return
     httpd = subprocess.Popen(
         spec.command,
         stdin=subprocess.DEVNULL,
@@ -73,7 +78,6 @@ def _keep(spec: Spec) -> None:
         preexec_fn=_before_exec,
     )
     _report(spec, f"started {httpd.pid}")
-    control = _Control(spec.control_fd)
     while not _ended(httpd.pid, control):
         for line in control.lines():
             os.kill(httpd.pid, int(line.removeprefix("signal ")))

@@ -9,19 +9,13 @@ from __future__ import annotations
 import contextlib
 import grp
 import importlib.resources
-import json
 import os
 import pwd
-import select
-import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -31,17 +25,15 @@ import psutil
 from mpmlab.core.settings import Settings
 from mpmlab.httpd.configuration import Place, Wishes, configuration, missing_modules
 from mpmlab.httpd.error_log import read_messages
-from mpmlab.httpd.keeper import Spec
+from mpmlab.httpd.kept import START_TIMEOUT_S, HttpdError, Keeper
 from mpmlab.httpd.program import INSTALL, HttpdMissingError, LuaPaths, Program, find_luaposix
 from mpmlab.httpd.status import StatusConnection, StatusError
 from mpmlab.kernel.interface import KernelError, Signal
 from mpmlab.real.error_log import LogLine
 from mpmlab.real.handles import Address
-from mpmlab.real.netns import in_namespace, inside
+from mpmlab.real.netns import in_namespace
 from mpmlab.real.process import UNIX
 
-#: From the start of the keeper to the first answer.
-START_TIMEOUT_S: Final = 30.0
 #: Free ports that may turn out to be taken.
 _ATTEMPTS: Final = 5
 _LOOK_S: Final = 0.005
@@ -50,14 +42,12 @@ _TAKEN: Final = "Address already in use"
 _USERS: Final = ("www-data", "apache", "daemon", "nobody")
 
 
-class HttpdError(KernelError):
-    """httpd did not start, or is not what was started; the text has what it said."""
-
-
 class HttpdServer:
     """A running httpd. A context manager: leaving it ends it and removes its folder."""
 
-    def __init__(self, keeper: _Keeper, place: Place, text: str) -> None:
+    def __init__(
+        self, keeper: Keeper, place: Place, text: str, namespace: int | None = None
+    ) -> None:
         """Made by start_httpd."""
         self._keeper = keeper
         self._place = place
@@ -67,7 +57,7 @@ class HttpdServer:
         self.configuration = text
         #: Its parent process.
         self.pid = keeper.pid
-        self.status = StatusConnection(place.host, place.port, place.name)
+        self.status = StatusConnection(place.host, place.port, place.name, namespace)
         self._wall_to_monotonic_s = time.time() - time.monotonic()
         self._started_s = time.monotonic()
         self._left: tuple[str, str, str] | None = None
@@ -149,110 +139,6 @@ class HttpdServer:
         return (self._keeper.output(), *(_text(path) for path in files))  # type: ignore[return-value]
 
 
-class _Keeper:
-    """Our end of the keeper: two pipes and a process."""
-
-    def __init__(
-        self, command: list[str], folder: Path, cores: Iterable[int] | None, namespace: int | None
-    ) -> None:
-        self.folder = folder
-        self.code: int | None = None
-        self._partial = b""
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
-        control_read, self._control = os.pipe()
-        self._report, report_write = os.pipe()
-        spec = Spec(
-            command, str(folder), control_read, report_write, self._output.fileno(),
-            None if cores is None else sorted(cores),
-        )  # fmt: skip
-        try:
-            self._process = _spawn(spec, namespace)
-        except BaseException:
-            os.close(self._control)
-            os.close(self._report)
-            self._output.close()
-            raise
-        finally:
-            os.close(control_read)
-            os.close(report_write)
-        first = self._line(START_TIMEOUT_S)
-        if first is None or not first.startswith("started "):
-            said = self.output()
-            self.close()
-            raise HttpdError(f"httpd could not be started:\n{said}")
-        self.pid = int(first.removeprefix("started "))
-
-    def signal(self, number: int) -> bool:
-        """Have the keeper send it: only it knows that the pid is still httpd's."""
-        if self.wait(0) is not None:
-            return False
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._control, f"signal {int(number)}\n".encode())
-            return True
-        return False
-
-    def wait(self, timeout_s: float | None) -> int | None:
-        """httpd's exit code, once it has ended."""
-        if self.code is None and self._report >= 0:
-            line = self._line(timeout_s)
-            if line is not None:
-                # A keeper that was killed says nothing; httpd has had its TERM from the system.
-                self.code = int(line.removeprefix("ended ")) if line else -int(UNIX[Signal.KILL])
-        return self.code
-
-    def output(self) -> str:
-        """What httpd wrote to stdout and stderr."""
-        fd = self._output.fileno()
-        return os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace")
-
-    def close(self) -> None:
-        """Let it clean up, and wait for that. Idempotent."""
-        if self._control < 0:
-            return
-        os.close(self._control)
-        self._control = -1
-        self._process.wait()
-        os.close(self._report)
-        self._report = -1
-        self._output.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _line(self, timeout_s: float | None) -> str | None:
-        """The next line of the report; "" at its end; None if none comes in time."""
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while b"\n" not in self._partial:
-            left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-            if not select.select([self._report], [], [], left_s)[0]:
-                return None
-            data = os.read(self._report, 4096)
-            if not data:
-                return ""
-            self._partial += data
-        line, _, self._partial = self._partial.partition(b"\n")
-        return line.decode()
-
-
-def _spawn(spec: Spec, namespace: int | None) -> subprocess.Popen[bytes]:
-    with tempfile.TemporaryFile() as file:
-        file.write(json.dumps(asdict(spec)).encode())
-        file.flush()
-        command = [sys.executable, "-P", "-m", "mpmlab.httpd.keeper", str(file.fileno())]
-        passed = [file.fileno(), spec.control_fd, spec.report_fd, spec.output_fd]
-        if namespace is not None:
-            passed.append(namespace)
-            command = inside(namespace, command)
-        path = os.pathsep.join(dict.fromkeys(os.path.abspath(p) for p in sys.path))
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=spec.output_fd,
-            stderr=spec.output_fd,
-            pass_fds=passed,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-
-
 def start_httpd(
     program: Program,
     settings: Settings,
@@ -275,18 +161,19 @@ def start_httpd(
         raise HttpdMissingError(f"{program.path} has no {', '.join(missing)}; {INSTALL}")
     for _ in range(_ATTEMPTS):
         place = _new_place(host, _free_port(host, namespace))
+        text = configuration(program, settings, place, wishes)
+        conf = str(place.folder / "httpd.conf")
+        command = [str(program.path), "-f", conf, "-D", "FOREGROUND"]
+        keeper = Keeper(command, place.folder, cores, namespace)
         try:
-            text = configuration(program, settings, place, wishes)
             _furnish(place, text, lua, static_bytes)
-            conf = str(place.folder / "httpd.conf")
-            command = [str(program.path), "-f", conf, "-D", "FOREGROUND"]
-            keeper = _Keeper(command, place.folder, cores, namespace)
+            keeper.begin()
         except BaseException:
-            shutil.rmtree(place.folder, ignore_errors=True)
+            keeper.close()
             raise
-        server = HttpdServer(keeper, place, text)
+        server = HttpdServer(keeper, place, text, namespace)
         try:
-            if _await_ours(server, place, namespace, time.monotonic() + start_timeout_s):
+            if _await_ours(server, place, time.monotonic() + start_timeout_s):
                 if not wishes.sampled:
                     server.status.close()
                 return server
@@ -307,9 +194,9 @@ def _free_port(host: str, namespace: int | None) -> int:
 
 
 def _new_place(host: str, port: int) -> Place:
-    folder = Path(tempfile.mkdtemp(prefix="mpmlab-httpd."))
-    folder.chmod(0o755)  # children that are not root read the handler
-    name = f"mpmlab-{uuid.uuid4().hex}.invalid"
+    unique = uuid.uuid4().hex
+    folder = Path(tempfile.gettempdir(), f"mpmlab-httpd.{unique[:12]}")
+    name = f"mpmlab-{unique}.invalid"
     user, group = _other_user() if os.geteuid() == 0 else (None, None)
     return Place(folder, host, port, name, user, group)
 
@@ -324,6 +211,8 @@ def _other_user() -> tuple[str, str]:
 
 def _furnish(place: Place, text: str, lua: LuaPaths, static_bytes: Sequence[int]) -> None:
     """The files of a run. Those that are served have no content on the disk, only a size."""
+    place.folder.mkdir(mode=0o700)
+    place.folder.chmod(0o755)  # children that are not root read the handler
     handler = importlib.resources.files("mpmlab.httpd").joinpath("work.lua").read_text()
     # A state's first request looks for libraries in no other place.
     found = f"package.path, package.cpath = {lua.scripts!r}, {lua.libraries!r}\n"
@@ -335,11 +224,11 @@ def _furnish(place: Place, text: str, lua: LuaPaths, static_bytes: Sequence[int]
         with open(static / str(size), "wb") as file:
             file.truncate(size)
     (place.folder / "httpd.conf").write_text(text)
+    for path in (place.handler, place.documents, *place.documents.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # whatever our umask is
 
 
-def _await_ours(
-    server: HttpdServer, place: Place, namespace: int | None, deadline_s: float
-) -> bool:
+def _await_ours(server: HttpdServer, place: Place, deadline_s: float) -> bool:
     """True once it answers, False if its port was taken. Raises HttpdError."""
     while time.monotonic() < deadline_s:
         if (code := server.wait(0)) is not None:
@@ -347,24 +236,24 @@ def _await_ours(
             if _TAKEN in said:
                 return False
             raise HttpdError(f"httpd ended with code {code} at its start:\n{said}")
-        if place.pid_file.exists() and _answers(server, place, namespace):
+        if place.pid_file.exists() and _answers(server, place):
             return True
         time.sleep(_LOOK_S)
     raise HttpdError(f"httpd did not answer in time:\n{server.stderr()}")
 
 
-def _answers(server: HttpdServer, place: Place, namespace: int | None) -> bool:
+def _answers(server: HttpdServer, place: Place) -> bool:
     """Whether it is there, is ours, and has the handler."""
-    if namespace is not None:
-        in_namespace(namespace, lambda: server.status.open(1.0))
+    what = f"port {place.port} is answered by another server"
     try:
         name = server.status.status(1.0).server_name
         if name != place.name:
-            raise HttpdError(f"port {place.port} is answered by another server: {name!r}")
+            raise HttpdError(f"{what}: {name!r}")
+        what = "httpd has no handler"
         body = server.status.get("/work?cpu_us=0&wait_us=0&bytes=7", 5.0)
     except StatusError as error:
-        if str(error).startswith("status "):
-            raise HttpdError(f"httpd has no handler: {error}\n{server.stderr()}") from error
+        if str(error).startswith(("status ", "not a report")):
+            raise HttpdError(f"{what}: {error}\n{server.stderr()}") from error
         return False
     if len(body) != 7:
         raise HttpdError(f"httpd's handler answers {len(body)} bytes of 7:\n{server.stderr()}")

@@ -18,6 +18,7 @@ import h11
 
 from mpmlab.core.scoreboard import BUSY_WRITE, LETTERS
 from mpmlab.httpd.configuration import STATUS_PATH
+from mpmlab.real.netns import in_namespace
 
 _RECV_BYTES: Final = 65_536
 #: Code of each letter.
@@ -100,9 +101,10 @@ class StatusConnection:
     """An open connection that asks one question at a time: `ask`, then `poll` until the answer is
     there; `get` does both. If the server ends the connection, the next question opens another."""
 
-    def __init__(self, host: str, port: int, name: str) -> None:
-        """`name`: of the virtual host that has the status."""
-        self._address, self._name = (host, port), name
+    def __init__(self, host: str, port: int, name: str, namespace: int | None = None) -> None:
+        """`name`: of the virtual host that has the status; `namespace`: descriptor of the network
+        namespace in which the server is."""
+        self._address, self._name, self._namespace = (host, port), name, namespace
         self._sock: socket.socket | None = None
         self._http: h11.Connection | None = None
         self._status = 0
@@ -164,21 +166,23 @@ class StatusConnection:
             self._sock.close()
             self._sock = self._http = None
 
-    def open(self, timeout_s: float) -> None:
-        """Connect, if it is not yet. A socket belongs to the network namespace of the thread that
-        makes it. Raises StatusError."""
-        if self._sock is not None:
-            return
-        try:
-            self._sock = socket.create_connection(self._address, timeout_s)
-        except OSError as error:
-            raise StatusError(f"no status connection: {error}") from error
+    def _open(self, timeout_s: float) -> None:
+        def connect() -> socket.socket:
+            return socket.create_connection(self._address, timeout_s)
+
+        # A socket belongs to the namespace of the thread that makes it.
+        where = self._namespace
+        self._sock = connect() if where is None else in_namespace(where, connect)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._http = h11.Connection(h11.CLIENT)
         self.opened += 1
 
     def _send(self, target: str, timeout_s: float) -> None:
-        self.open(timeout_s)
+        # What comes unasked is the end of an idle connection.
+        if self._sock is not None and select.select([self._sock], [], [], 0)[0]:
+            self.close()
+        if self._sock is None:
+            self._open(timeout_s)
         assert self._sock is not None
         assert self._http is not None
         if self._http.our_state is h11.DONE:
@@ -209,6 +213,8 @@ class StatusConnection:
                     raise StatusError("the server ended the status connection")
         except h11.RemoteProtocolError as error:
             self.close()
+            if not data:
+                raise StatusError("the server ended the status connection") from error
             raise StatusError(f"the status connection: {error}") from error
         except StatusError:
             self.close()

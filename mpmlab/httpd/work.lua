@@ -18,6 +18,10 @@ PATTERN = string.rep(table.concat(PATTERN), 11) .. "\n"
 
 local LIMITS = { cpu_us = 3600000000, wait_us = 3600000000, bytes = 1 << 30, crash = 1 }
 
+-- What our own servers answer other methods than those that do the work with.
+local WORK = 0
+local METHODS = { GET = WORK, HEAD = WORK, POST = WORK, OPTIONS = 200 }
+
 local function now_ns()
   local at = clock_gettime(THREAD_CLOCK)
   return at.tv_sec * 1000000000 + at.tv_nsec
@@ -59,11 +63,20 @@ local function body_of(size)
   return body
 end
 
+local function decoded(text)
+  text = text:gsub("%+", " "):gsub("%%(%x%x)", function(hex)
+    return string.char(tonumber(hex, 16))
+  end)
+  return text
+end
+
 -- The demand of a query, or nil and what is wrong with it.
 local function demand_of(query)
   local found = { cpu_us = 0, wait_us = 0, bytes = 0, crash = 0 }
+  local coded = query:find("[%%+]")
   for pair in query:gmatch("[^&]+") do
     local key, text = pair:match("^([^=]*)=?(.*)$")
+    if coded then key, text = decoded(key), decoded(text) end
     local most = LIMITS[key]
     if most == nil then
       return nil, "unknown parameter '" .. key .. "'; accepted: cpu_us, wait_us, bytes, crash"
@@ -78,6 +91,12 @@ local function demand_of(query)
 end
 
 function handle(r)
+  local status = METHODS[r.method] or 501
+  if status ~= WORK then
+    r.status = status
+    r.headers_out["Content-Length"] = "0"
+    return apache2.OK
+  end
   local demand, wrong = demand_of(r.args or "")
   if r.method == "POST" then
     r:requestbody()

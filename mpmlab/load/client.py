@@ -58,8 +58,10 @@ class Run:
         start_s: float,
         timeout_s: float,
         paced: bool,
+        tagged: bool = False,
     ) -> None:
         self.recorder = recorder
+        self.tagged = tagged
         self.add = recorder.add
         self.start_s = start_s
         self.timeout_s = timeout_s
@@ -75,6 +77,7 @@ class Run:
         self.wait_us = array("q", plan.wait_us.astype("q").tobytes())
         self.request_bytes = array("q", plan.request_bytes.astype("q").tobytes())
         self.response_bytes = array("q", plan.response_bytes.astype("q").tobytes())
+        self.static = array("b", plan.request_static().astype("b").tobytes())
         #: Per group: how its clients reach the server and behave.
         serials = count(1)
         group_of = np.repeat(plan.session_group, plan.session_requests)
@@ -106,9 +109,13 @@ class Run:
         """Request `index` of the plan, written out; kept if it comes round again."""
         request = self._composed.get(index)
         if request is None:
-            demand = Demand(self.cpu_us[index], self.wait_us[index], self.response_bytes[index])
+            demand = Demand(
+                self.cpu_us[index], self.wait_us[index], self.response_bytes[index],
+                False, bool(self.static[index]),
+            )  # fmt: skip
             keep_alive = self.ways[self.group[number]].kind.keep_alive
-            request = self._compose(demand, self.request_bytes[index], keep_alive)
+            ident = index if self.tagged else -1
+            request = self._compose(demand, self.request_bytes[index], keep_alive, ident)
             if self.cycles[number]:
                 self._composed[index] = request
         return request
@@ -251,6 +258,7 @@ def load(
     paced: bool = False,
     part: tuple[int, int] = (0, 1),
     ahead: bool = False,
+    tagged: bool = False,
 ) -> Steps[None]:
     """The main thread of the load process: starts each session in time, waits for all of them.
 
@@ -259,9 +267,10 @@ def load(
     `part` (i, n): this is process i of n that make a whole run (`sessions_of`).
     `ahead`: sessions are started, and their first requests written, some before they are due
     (deck.py); they then wait for their own times. On a real machine that is what makes it punctual.
+    `tagged`: each request says its number in the plan.
     Ends at once when a signal is pending; then, and when sessions outlive the duration by more than
     the request timeout, what they were at is recorded as NOT_SENT or UNFINISHED."""
-    run = Run(k, plan, address, make_wire, recorder, start_s, timeout_s, paced)
+    run = Run(k, plan, address, make_wire, recorder, start_s, timeout_s, paced, tagged)
     if progress is not None:
         yield k.thread(report, run, progress)
     for pool, way in zip(run.pools, run.ways, strict=True):

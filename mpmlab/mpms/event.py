@@ -184,12 +184,13 @@ def _expire(k: Kernel, child: EventChild, hurry: bool) -> Steps[None]:
 
 
 def _publish(child: EventChild) -> None:
-    """The counters mod_status shows: only here, so they are stale between expiries, as httpd's."""
+    """The counters mod_status shows: only here, so they are stale between expiries, as httpd's.
+    A close that is deferred counts as begun (observed in httpd 2.4.71)."""
     board, slot = child.board, child.slot
     board.connections[slot] = len(child.connections)
     board.keep_alive[slot] = len(child.keepalive_q)
     board.write_completion[slot] = len(child.write_q)
-    board.lingering_close[slot] = len(child.lingering)
+    board.lingering_close[slot] = len(child.lingering) + len(child.deferred)
 
 
 def worker_thread(k: Kernel, child: EventChild, thread: int) -> Steps[None]:

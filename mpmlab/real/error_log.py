@@ -40,21 +40,29 @@ def format_line(line: LogLine, wall_s: float) -> str:
     )
 
 
+def brief_line(line: LogLine | str, start_s: float) -> str:
+    """How a run keeps it: with the time since the run's start, in one shape for all engines. What
+    is no message (a traceback that somebody sent there) stays as it is."""
+    if isinstance(line, str):
+        return line
+    return (
+        f"[{line.time_s - start_s:.6f}] [mpm:{line.level}] [pid {line.pid}] "
+        f"{line.ident}: {line.text}"
+    )
+
+
+def parse_line(text: str) -> LogLine | None:
+    """The message in a line of the file, None if it is of another shape."""
+    match = _LINE.fullmatch(text.rstrip("\n"))
+    if match is None:
+        return None
+    return LogLine(
+        float(match["time"]), int(match["pid"]), match["level"], match["ident"], match["text"]
+    )
+
+
 def read_error_log(path: str | Path) -> list[LogLine]:
     """All messages of a log, in the order of the file. Lines of another shape (a traceback that
     somebody sent there) are skipped. Raises OSError when there is no such file."""
-    found = []
     with open(path, encoding="utf-8", errors="replace") as file:
-        for text in file:
-            match = _LINE.fullmatch(text.rstrip("\n"))
-            if match:
-                found.append(
-                    LogLine(
-                        float(match["time"]),
-                        int(match["pid"]),
-                        match["level"],
-                        match["ident"],
-                        match["text"],
-                    )
-                )
-    return found
+        return [line for line in map(parse_line, file) if line is not None]

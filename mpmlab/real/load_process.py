@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(kernel: LoopKernel, plan: Plan, options: argparse.Namespace) -> Records:
     """The run itself; its records."""
     recorder = Recorder()
-    host = f"{options.host}:{options.port}"
+    host = options.host_header or f"{options.host}:{options.port}"
     meter = Meter(plan, recorder, kernel, options.progress_fd, options.part)
     gc.collect()
     gc.freeze()
@@ -214,9 +214,11 @@ def run(kernel: LoopKernel, plan: Plan, options: argparse.Namespace) -> Records:
     meter.begin(start_s)
     try:
         kernel.run(
-            partial(load, ahead=True, paced=options.paced, part=options.part), plan,
-            Address(options.port, options.host), partial(BytesClient, host), recorder, start_s,
-            meter, options.timeout_s,
+            partial(
+                load, ahead=True, paced=options.paced, part=options.part, tagged=options.tagged
+            ),
+            plan, Address(options.port, options.host), partial(BytesClient, host, options.target),
+            recorder, start_s, meter, options.timeout_s,
         )  # fmt: skip
     finally:
         gc.enable()
@@ -274,6 +276,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--paced", action="store_true")
     made.add_argument("--hold", action="store_true")
     made.add_argument("--namespace", type=int)
+    made.add_argument("--tagged", action="store_true")
+    made.add_argument("--target", default="")
+    made.add_argument("--host-header", default="")
     made.add_argument("--parent", type=int, default=os.getppid())
     return made
 

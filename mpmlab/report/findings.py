@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from mpmlab.bench.gates import Gate, Verdict, failures
 from mpmlab.bench.results import Results
 from mpmlab.bench.run import Run
+from mpmlab.core.httpd_conf import ConfLine
 
 
 def run_lines(results: Results) -> Iterator[str]:
@@ -40,6 +41,20 @@ def series_lines(done: Sequence[Results]) -> Iterator[str]:
         text = texts[where, name]
         first = ", the first" if count > 1 else ""
         yield f"note: {where}: in {count} of {runs[where]} runs{first}: {text}"
+
+
+def ignored_lines(ignored: Sequence[ConfLine]) -> Iterator[str]:
+    """The lines of a user's httpd.conf that do not matter here: one line of text for each file, and
+    one for each directive that would have mattered elsewhere."""
+    files: dict[str, list[str]] = {}
+    for line in ignored:
+        if line.why:
+            yield f"ignored: {line.where}: {line.name} {line.value}".rstrip() + f": {line.why}"
+            continue
+        path, _, number = line.where.rpartition(":")
+        files.setdefault(path, []).append(f"{line.name} ({number})")
+    for path, names in files.items():
+        yield f"ignored, since mpmlab has no use for them: {path}: {', '.join(names)}"
 
 
 def _errors(results: Results, engine: str, where: str) -> Iterator[str]:

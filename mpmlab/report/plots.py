@@ -50,7 +50,7 @@ BANDS: Final = (
 _TICKS: Final = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 #: An order statistic with fewer values beyond it than this is drawn pale: it is luck.
 _FEW: Final = 10
-_TITLES: Final = {"real": "real", "sim": "simulated"}
+_TITLES: Final = {"real": "real", "sim": "simulated", "httpd": "Apache httpd"}
 
 
 def draw(
@@ -88,7 +88,8 @@ def _seen(experiment: Experiment, run: Run, plan: Plan | None) -> Measured:
 
 
 def _both(runs: Mapping[str, Run]) -> str:
-    return " and ".join(_TITLES.get(name, name) for name in runs)
+    names = [_TITLES.get(name, name) for name in runs]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 2 else names)
 
 
 # ---- response times ---------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Formatting only: numbers come from bench/summary.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from rich.table import Table
@@ -70,11 +70,19 @@ ROWS: Final = (
 )
 
 #: What engines are called; the asterisk is NOT_VALIDATED's.
-HEADINGS: Final = {"real": "real", "sim": "simulated*"}
+HEADINGS: Final = {
+    "httpd": "httpd", "real": "real", "sim": "simulated*", "external": "as it is",
+}  # fmt: skip
+#: Which engine is held against which, the referent last: heading of the column with the error.
+ERRORS: Final = {
+    ("sim", "real"): "sim/real %",
+    ("real", "httpd"): "real/httpd %",
+    ("sim", "httpd"): "sim/httpd %",
+}
 #: What the asterisk says, to be printed below a table with a simulated column.
 NOT_VALIDATED: Final = (
     "* not validated: simulated numbers rest on a quick probe of this machine, not on a "
-    "calibration; the error column is the measured error of this one run."
+    "calibration; an error column is the measured error of this one run."
 )
 _MISSING: Final = "-"
 
@@ -86,8 +94,10 @@ def comparison(results: Mapping[str, Mapping[str, Summary]], title: str) -> Tabl
     for mpm, engines in results.items():
         for engine in engines:
             table.add_column(f"{mpm}\n{HEADINGS.get(engine, engine)}", justify="right")
-        if {"real", "sim"} <= engines.keys():
-            table.add_column("\nerror %", justify="right")
+        for pair in _pairs(engines):
+            table.add_column(
+                f"\n{ERRORS[pair] if len(engines) > 2 else 'error %'}", justify="right"
+            )
     summaries = [summary for engines in results.values() for summary in engines.values()]
     for row in ROWS:
         if row.if_any and not any(row.value(summary) for summary in summaries):
@@ -96,12 +106,18 @@ def comparison(results: Mapping[str, Mapping[str, Summary]], title: str) -> Tabl
     return table
 
 
+def _pairs(engines: Iterable[str]) -> list[tuple[str, str]]:
+    """The engines that are held against one another."""
+    return [pair for pair in ERRORS if set(pair) <= set(engines)]
+
+
 def _cells(row: Row, engines: Mapping[str, Summary]) -> list[str]:
     cells = [_cell(row, engine, summary) for engine, summary in engines.items()]
-    if {"real", "sim"} <= engines.keys():
-        if not row.simulated:
-            return [*cells, _MISSING]
-        error = error_percent(row.value(engines["sim"]), row.value(engines["real"]))
+    for off, referent in _pairs(engines):
+        if off == "sim" and not row.simulated:
+            cells.append(_MISSING)
+            continue
+        error = error_percent(row.value(engines[off]), row.value(engines[referent]))
         cells.append(_MISSING if error is None else f"{error:+.1f}")
     return cells
 

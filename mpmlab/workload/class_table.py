@@ -26,6 +26,9 @@ _DEMANDS: Final = {
     "response_bytes": MAX_RESPONSE_BYTES,
 }
 
+#: What a request for a file does not ask for.
+_NOT_STATIC: Final = ("cpu_us", "wait_us", "request_bytes")
+
 
 def read_names(tables: list[Table]) -> list[str]:
     """The names of the classes, each its own."""
@@ -47,7 +50,14 @@ def read_class(table: Table, recorded: Collection[str] | None) -> RequestClass:
             raise table.wrong(key, "not accepted here: the recording says it")
     own = "weight" if recorded is None else "match"
     wanted = {key: most for key, most in _DEMANDS.items() if key not in (recorded or ())}
-    table.only(("name", own, *wanted))
+    table.only(("name", own, "static", *wanted))
+    static = table.boolean("static", default=False)
+    for key in _NOT_STATIC if static else ():
+        if table.has(key) or key in (recorded or ()):
+            raise table.wrong(
+                "static",
+                f"a static file has no {key}; accepted: static without {', '.join(_NOT_STATIC)}",
+            )
     demands = {
         key: read_distribution(table, key, 0, most, default=0) for key, most in wanted.items()
     }
@@ -59,6 +69,7 @@ def read_class(table: Table, recorded: Collection[str] | None) -> RequestClass:
         wait_us=demands.get("wait_us"),
         request_bytes=demands.get("request_bytes"),
         response_bytes=demands.get("response_bytes"),
+        static=static,
     )
 
 

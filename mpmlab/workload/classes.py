@@ -23,6 +23,8 @@ class RequestClass:
     wait_us: Distribution | None
     request_bytes: Distribution | None
     response_bytes: Distribution | None
+    #: Its requests are for files of that size: /static/BYTES.
+    static: bool = False
 
 
 def class_of(path: str, classes: tuple[RequestClass, ...]) -> int:

@@ -196,4 +196,5 @@ def _joined(
         warmup_us=warmup_us,
         seed=seed,
         scenario=scenario.name,
+        static_classes=tuple(one.name for one in scenario.classes if one.static),
     )

@@ -101,12 +101,15 @@ class Plan:
     seed: int
     #: The scenario's name.
     scenario: str
+    #: Those of the classes whose requests are for static files.
+    static_classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS.items():
             object.__setattr__(self, name, _frozen(name, getattr(self, name), dtype))
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "groups", tuple(self.groups))
+        object.__setattr__(self, "static_classes", tuple(self.static_classes))
         for complaint in _complaints(self):
             raise PlanError(f"plan of {self.scenario!r}: {complaint}")
 
@@ -139,6 +142,11 @@ class Plan:
     def request_measured(self) -> npt.NDArray[np.bool_]:
         """For each request whether its session's group is measured."""
         return np.repeat(self.measured_sessions(), self.session_requests)
+
+    def request_static(self) -> npt.NDArray[np.bool_]:
+        """For each request whether it is for a static file."""
+        static = np.array([name in self.static_classes for name in self.classes])
+        return np.asarray(static[self.klass])
 
     @cached_property
     def hash(self) -> str:
@@ -223,7 +231,10 @@ class Plan:
                 metadata = json.loads(str(stored["metadata"][()]))
                 columns = {name: stored[name] for name in _COLUMNS}
             groups = tuple(Group.from_dict(group) for group in metadata["groups"])
-            plan = Plan(**columns, groups=groups, **{name: metadata[name] for name in _METADATA})
+            plan = Plan(
+                **columns, groups=groups, **{name: metadata[name] for name in _METADATA},
+                static_classes=tuple(metadata.get("static_classes", ())),
+            )  # fmt: skip
         except PlanError:
             raise
         except _DAMAGE as error:
@@ -235,6 +246,8 @@ class Plan:
     def _metadata(self) -> str:
         facts: dict[str, Any] = {name: getattr(self, name) for name in _METADATA}
         facts["groups"] = [group.as_dict() for group in self.groups]
+        if self.static_classes:  # plans without any keep the hash that they had before there were
+            facts["static_classes"] = list(self.static_classes)
         return json.dumps(facts, sort_keys=True)
 
 
@@ -276,6 +289,9 @@ def _complaints(plan: Plan) -> Iterator[str]:
     if plan.klass.max() >= len(plan.classes):
         yield f"klass names class {plan.klass.max()}, but there are {len(plan.classes)}"
     yield from _group_complaints(plan)
+    static = plan.request_static()
+    if np.any((plan.cpu_us + plan.wait_us + plan.request_bytes)[static]):
+        yield "a request for a static file has no CPU, no wait and no body"
     owner = np.repeat(np.arange(plan.sessions), counts)
     absolute = plan.planned_us >= 0
     cycling = plan.session_cycle[owner]

@@ -92,6 +92,7 @@ def make_experiment(**changes: object) -> Experiment:
         "rate_per_s": None,
         "clients": 1,
         "network": "pacing",
+        "url": None,
         "strictness": "default",
         "slo": "",
         "repetition": 1,

@@ -96,7 +96,7 @@ def test_busy_is_what_is_not_rest(monkeypatch: pytest.MonkeyPatch, rest: dict[st
     later = {**rest, "idle": rest["idle"] + 1.0}
     readings = [SimpleNamespace(user=0.0, **rest), SimpleNamespace(user=10.0, **later)]
     clock = [100.0, 102.0]
-    system = SimpleNamespace(cpu_times=lambda percpu: [readings.pop(0)])
+    system = SimpleNamespace(cpu_times=lambda **_: [readings.pop(0)])
     monkeypatch.setattr("mpmlab.bench.cores.psutil", system)
     monkeypatch.setattr("mpmlab.bench.cores.time", SimpleNamespace(monotonic=lambda: clock.pop(0)))
     first, last = read_cores([0]), read_cores([0])

@@ -16,9 +16,9 @@ import pytest
 from mpmlab.bench.conduct import conduct, exit_code, turns
 from mpmlab.bench.gates import Gate, Verdict
 from mpmlab.bench.interruption import Interruption
+from mpmlab.bench.live import Cores, divide
 from mpmlab.bench.meter import server_cpu_s, server_pss_kib
 from mpmlab.bench.prepare import prepare
-from mpmlab.bench.real import Cores, divide
 from mpmlab.bench.results import Results
 from mpmlab.bench.speed import glance_us, probe_us, summed_up
 from mpmlab.bench.task import EngineError, Watch
@@ -202,7 +202,7 @@ def test_an_engine_that_cannot_start_leaves_nothing(
 ) -> None:
     """A pool that is not up by its deadline is an EngineError that says so; the results folder is
     taken away again, and so is the server, at once."""
-    monkeypatch.setattr("mpmlab.bench.real.POOL_DEADLINE_S", -1.0)
+    monkeypatch.setattr("mpmlab.bench.live.POOL_DEADLINE_S", -1.0)
     bench = prepare(asked(mpms="prefork", duration_s=1.0, sets=["StartServers=40"], engines="real"))
     began_s = time.monotonic()
     with pytest.raises(EngineError, match=r"of 40 workers were up"):

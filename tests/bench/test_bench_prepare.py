@@ -46,8 +46,8 @@ def test_set_overrides_the_scenario(tmp_path: Path) -> None:
     )
     bench = prepare(asked(scenario=str(path), seed=3, sets=["Timeout=8", "timeout=9"]))
     (task,) = bench.tasks
-    assert task.settings.timeout_s == 9
-    assert task.settings.start_servers == 2
+    assert task.known().timeout_s == 9
+    assert task.known().start_servers == 2
     assert [name for name, _ in task.directives] == [
         "Timeout",
         "StartServers",

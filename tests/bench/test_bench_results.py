@@ -86,7 +86,7 @@ def test_run_json_says_what_people_look_for(results: Results, tmp_path: Path) ->
     summary stand in it under their names."""
     document = json.loads((saved(results, tmp_path) / "run.json").read_text())
     experiment, engines = document["experiment"], document["engines"]
-    assert document["schema"] == 2
+    assert document["schema"] == 3
     assert experiment["seed"] == 7
     assert experiment["plan_hash"] == results.plan.hash
     assert ["ServerLimit", "16"] in experiment["directives_effective"]
