@@ -18,99 +18,94 @@ from mpmlab.bench.live import LOOPBACK, Before, LiveRun, divide
 from mpmlab.bench.network import NAMESPACE, link_for
 from mpmlab.bench.run import Run
 from mpmlab.bench.samples import SampleRows
-from mpmlab.bench.task import EngineError, Task, Watch
+from mpmlab.bench.task import SAMPLE_INTERVAL_S, EngineError, Task, Watch
 from mpmlab.core.scoreboard import READY
-from mpmlab.httpd.configuration import STATUS_PATH, Wishes
+from mpmlab.httpd.configuration import Wishes
 from mpmlab.httpd.server import HttpdServer, start_httpd
-from mpmlab.httpd.status import Status, StatusError, read_status
+from mpmlab.httpd.status import Status, StatusError
 from mpmlab.real.machine import usable_cores
 from mpmlab.workload.plan import Plan
 
-#: How long a question before the load may take, and how long a connection during it.
+#: How long a report before or after the load may take.
 _PATIENCE_S: Final = 2.0
-_CONNECT_S: Final = 0.05
+#: Pause before another attempt at a stream.
+_AGAIN_S: Final = 0.01
+#: Reports that are further apart are told.
+_GAP_S: Final = 0.5
+#: One of so many is less than a per cent.
+_MANY_WORKERS: Final = 100
 CONFIGURATION: Final = "httpd.conf"
 ACCESS_LOG: Final = "httpd-access.log"
 
 
 class StatusEye(SampleRows):
-    """Sees the workers of an httpd through its status connection.
+    """Sees the workers of an httpd through its stream of reports.
 
-    A sample is asked for when it is due, and has the time at which its answer came: of a server
-    without an idle worker that is when one is free again. The worker that answers is left out, and
-    so is the process that prefork has for the connection (configuration.py)."""
+    A sample has the time at which it came. The worker that writes it is left out, and so is the
+    process that prefork has for the stream (configuration.py)."""
 
     def __init__(self, server: HttpdServer, mpm: str) -> None:
         super().__init__()
-        self._server, self._connection = server, server.status
-        #: A process of prefork is ours, of the others a thread that is busy anyway as it answers.
+        self._server = server
+        self._stream = server.stream(SAMPLE_INTERVAL_S)
+        #: A process of prefork is ours; of the others a thread of the pool.
         self._own = 1 if mpm == "prefork" else 0
         self._zero_s = 0.0
-        #: Samples that were due while the one before had no answer, or got none.
-        self.missed = 0
+        self._sampling = False
+        #: How often the stream broke off.
+        self.broken = 0
         self.first: Status | None = None
         self.last: Status | None = None
 
     def ready_workers(self) -> int:
         """How many are up, without ours."""
         try:
-            letters = self._connection.status(_PATIENCE_S).by_status()
+            report = self._stream.next(_PATIENCE_S)
         except StatusError:
             return 0
-        # by_status() has left out one: in worker and event it belongs to the pool.
-        return sum(letters[READY:]) + 1 - self._own
+        if report is None:
+            return 0
+        # by_status() leaves one out, which in worker and event belongs to the pool.
+        return sum(report.by_status()[READY:]) + 1 - self._own
 
     def take(self, time_s: float) -> None:
-        """Ask, if the last question has been answered."""
+        """Reports come by themselves; this says what time it is."""
         self._zero_s = time.monotonic() - time_s
-        if self._connection.waiting:
-            self.missed += 1
-            return
-        try:
-            self._connection.ask(f"{STATUS_PATH}?auto", _CONNECT_S)
-        except StatusError:
-            self.missed += 1
+        self._sampling = True
 
     def pause(self, seconds: float) -> None:
-        """Let time pass, and take the answer when it comes."""
+        """Let time pass, and take the reports that come."""
         until_s = time.monotonic() + seconds
-        while self._connection.waiting:
-            left_s = until_s - time.monotonic()
-            if left_s <= 0:
-                return
-            self._look(left_s)
-        time.sleep(max(0.0, until_s - time.monotonic()))
+        while (left_s := until_s - time.monotonic()) > 0:
+            try:
+                report = self._stream.next(left_s)
+            except StatusError:
+                self.broken += 1
+                time.sleep(min(_AGAIN_S, max(0.0, until_s - time.monotonic())))
+                continue
+            if report is not None and self._sampling:
+                self._keep(report)
 
     def finish(self) -> None:
-        """The last word, for the counters: after the load there are idle workers again."""
+        """The last word, for the counters, and the end of the stream."""
+        self._sampling = False
         with contextlib.suppress(StatusError):
-            if self._connection.waiting:
-                self._connection.close()
-            self.last = self._connection.status(_PATIENCE_S)
+            self.last = self._stream.next(_PATIENCE_S)
+        self._stream.close()
 
     def facts(self) -> dict[str, Any]:
         """What the server said of itself, JSON-able: its counters at the first sample and after the
-        load, how many samples there are and were missed, and how far apart at most."""
+        load, how many samples there are, how far apart at most, and how often they broke off."""
         times_s = self.samples().time_s
-        gap_s = float(np.max(np.diff(times_s))) if len(times_s) > 1 else None
         return {
             "samples": len(self),
-            "missed": self.missed,
-            "longest_gap_s": gap_s,
-            "status_connections": self._connection.opened,
+            "longest_gap_s": float(np.max(np.diff(times_s))) if len(times_s) > 1 else None,
+            "broken_off": self.broken,
             "counters_before": None if self.first is None else dict(self.first.counts),
             "counters_after": None if self.last is None else dict(self.last.counts),
         }
 
-    def _look(self, timeout_s: float) -> None:
-        try:
-            body = self._connection.poll(timeout_s)
-            if body is None:
-                return
-            found = read_status(body.decode("latin-1"))
-        except StatusError:  # event closes idle connections while it has no idle worker
-            self.missed += 1
-            return
+    def _keep(self, found: Status) -> None:
         self.first = self.first or found
         processes = found.counts.get("processes", len(self._server.children())) - self._own
         row = [*found.by_status(), found.busy - 1, found.idle, processes]
@@ -157,11 +152,17 @@ def static_sizes(plan: Plan) -> Sequence[int]:
     return [int(size) for size in np.unique(plan.response_bytes[plan.request_static()])]
 
 
-def _notes(eye: StatusEye, live: LiveRun) -> tuple[str, ...]:
-    """Where the picture of the workers has holes."""
-    if live.faults or not eye.missed:
-        return ()
-    return (
-        f"the status of httpd was sampled {len(eye)} times, and {eye.missed} samples were missed: "
-        "no worker was free to answer",
-    )
+def _notes(eye: StatusEye, live: LiveRun) -> list[str]:
+    """What the stream of reports takes of a small pool, and where the picture has holes."""
+    settings = live.task.known()
+    workers = settings.daemons_limit * settings.threads_per_child
+    notes = []
+    if settings.mpm != "prefork" and workers < _MANY_WORKERS:
+        notes.append(f"one of {workers} threads of httpd holds the stream of its own reports")
+    gap_s = eye.facts()["longest_gap_s"]
+    if not live.faults and gap_s is not None and gap_s > _GAP_S:
+        notes.append(
+            f"httpd gave {len(eye)} reports of its workers, at most {gap_s:.2f} s apart; the "
+            f"stream of them broke off {eye.broken} times"
+        )
+    return notes

@@ -27,8 +27,8 @@ from mpmlab.bench.run import Run
 from mpmlab.bench.samples import Samples
 from mpmlab.bench.speed import glance_us, probe_us, summed_up
 from mpmlab.bench.task import POOL_DEADLINE_S, SAMPLE_INTERVAL_S, EngineError, Task, Watch
+from mpmlab.core.log_line import LogLine, brief_line, first_word_s
 from mpmlab.load.recorder import Recorder, Records
-from mpmlab.real.error_log import LogLine, brief_line
 from mpmlab.real.handles import Address
 from mpmlab.real.link import Link
 from mpmlab.real.load_process import STOPPED
@@ -158,6 +158,8 @@ class LiveRun:
         self.faults: list[str] = []
         self.memory_kib: float | None = None
         self.speeds_us: list[float] = []
+        #: Samples that were due; an eye may see fewer.
+        self._due = 0
         self.start_s = 0.0
         self._records: Records | None = None
         self._ended_s = 0.0
@@ -273,7 +275,8 @@ class LiveRun:
         if now_s >= due_s:
             self.eye.take(now_s)
             self.accounts.look()
-            if len(self.eye) % _GLANCE_EVERY == 0:
+            self._due += 1
+            if self._due % _GLANCE_EVERY == 0:
                 self.speeds_us.append(glance_us(self.cores.server[0]))
             self.watch.advance(now_s / self.task.duration_s)
 
@@ -300,6 +303,7 @@ class LiveRun:
     def run(self, messages: Sequence[LogLine | str], notes: Sequence[str] = (), **more: Any) -> Run:
         """What came of it. `messages`: the server's, in order; `more`: further fields of Run."""
         link, records = self.link, self.records()
+        first_s = first_word_s(messages)
         return Run(
             engine=self.engine,
             records=records,
@@ -313,6 +317,7 @@ class LiveRun:
             faults=tuple(self.faults),
             breaches=() if self.faults else tuple(records.breaches(self.task.plan)),
             notes=(*network_notes(self.task, link), *shared_core_note(self.cores), *notes),
+            lead_s=None if first_s is None or not self.start_s else self.start_s - first_s,
             client_foreign=self.accounts.client_share(),
             server_foreign=self.accounts.server_share(),
             link=None if link is None else link_figures(link, self.accounts.forwarder_share()),

@@ -47,6 +47,9 @@ class Run:
     breaches: tuple[str, ...] = ()
     #: What the reader should know besides.
     notes: tuple[str, ...] = ()
+    #: From the server's first word, which is when its parent begins to keep house, to the load's
+    #: start; None if it said none.
+    lead_s: float | None = None
     #: Share of the measured window that processes which are not ours had of a client's core (of the
     #: worst), and of the server's cores (all together); None where it was not measured.
     client_foreign: float | None = None

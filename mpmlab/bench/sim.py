@@ -16,6 +16,7 @@ from mpmlab.bench.run import Run
 from mpmlab.bench.samples import SampleLog
 from mpmlab.bench.task import POOL_DEADLINE_S, SAMPLE_INTERVAL_S, EngineError, Task, Watch
 from mpmlab.core.count_wire import CountClient, CountWire
+from mpmlab.core.log_line import brief_line, first_word_s
 from mpmlab.core.platform import Platform
 from mpmlab.core.scoreboard import Scoreboard
 from mpmlab.kernel.interface import Signal
@@ -58,8 +59,9 @@ class _Simulation:
         self.memory_kib = 0.0
         self.cpu_s: dict[str, float] = {}
 
-    def start_pool(self) -> None:
-        """Until all workers of StartServers children are up, as the real run waits for them."""
+    def start_pool(self, lead_s: float | None) -> None:
+        """Until all workers of StartServers children are up, as the real run waits for them, and
+        until `lead_s` after the server's first word if that is later."""
         wanted = self.task.start_workers
         while self.log.ready_workers() < wanted:
             if self.world.now > POOL_DEADLINE_S:
@@ -68,6 +70,9 @@ class _Simulation:
                     f"were up after {POOL_DEADLINE_S:g} s"
                 )
             self.world.run(until_s=self.world.now + _STEP_S)
+        first_s = first_word_s(self.world.log)
+        if lead_s is not None and first_s is not None:
+            self.world.run(until_s=max(self.world.now, first_s + lead_s))
 
     def run_load(self) -> None:
         """The plan, from its zero to the end of its last session."""
@@ -121,13 +126,16 @@ class _Simulation:
             self.world.kill(self.load, Signal.TERM)
 
 
-def run_sim(task: Task, platform: Platform, cores: int, watch: Watch) -> Run:
-    """Simulate the task on `platform` with that many server cores. Raises EngineError, and what
+def run_sim(
+    task: Task, platform: Platform, cores: int, watch: Watch, lead_s: float | None = None
+) -> Run:
+    """Simulate the task on `platform` with that many server cores. The load begins `lead_s` after
+    the server's first word, or as soon as its pool is up. Raises EngineError, and what
     a simulation raises that has hung (Deadlock, Livelock)."""
     began = time.monotonic()
     simulation = _Simulation(task, replace(platform, cores=cores), watch)
     world = simulation.world
-    simulation.start_pool()
+    simulation.start_pool(lead_s)
     simulation.run_load()
     cpu_s = simulation.used_cpu_s()
     faults = [watch.interruption.reason] if watch.interruption else []
@@ -135,6 +143,7 @@ def run_sim(task: Task, platform: Platform, cores: int, watch: Watch) -> Run:
         faults.append(f"the simulated parent ended: {world.deaths[simulation.server]}")
     simulation.stop_server()
     records = simulation.recorder.records({"platform": platform.name})
+    first_s = first_word_s(world.log)
     return Run(
         engine="sim",
         records=records,
@@ -143,10 +152,8 @@ def run_sim(task: Task, platform: Platform, cores: int, watch: Watch) -> Run:
         server_cores=cores,
         cpu_s=cpu_s,
         memory_kib=simulation.memory_kib,
-        log=tuple(
-            f"[{line.time_s:.6f}] [mpm:{line.level}] [pid {line.pid}] {line.ident}: {line.text}"
-            for line in world.log
-        ),
+        lead_s=None if first_s is None else simulation.start_s - first_s,
+        log=tuple(brief_line(line, simulation.start_s) for line in world.log),
         digest=world.digest,
         events=world.events,
         faults=tuple(faults),

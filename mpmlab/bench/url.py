@@ -32,20 +32,22 @@ class Url:
 def read_url(text: str) -> Url:
     """http://HOST[:PORT][/PATH[?QUERY]]. Raises ValueError saying what is accepted."""
     accepted = "accepted: http://HOST[:PORT][/PATH[?QUERY]], such as http://127.0.0.1:8080/"
-    try:
-        parts = urlsplit(text)
-        port = parts.port or 80
-    except ValueError as error:
-        raise ValueError(f"--url {text!r}: {error}; {accepted}") from None
-    if parts.scheme != "http" or not parts.hostname or parts.username or parts.fragment:
-        raise ValueError(f"--url {text!r}: {accepted}")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(f"--url {text!r}: {accepted}; other characters are written as %20")
-    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    try:
+        parts = urlsplit(text)
+        port = 80 if parts.port is None else parts.port
+    except ValueError as error:
+        raise ValueError(f"--url {text!r}: {error}; {accepted}") from None
+    # urlsplit() tells neither an empty user nor an empty fragment from none.
+    if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc or "#" in text:
+        raise ValueError(f"--url {text!r}: {accepted}")
+    if port == 0:
+        raise ValueError(f"--url {text!r}: Port out of range 1-65535; {accepted}")
     try:
         host = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
-    except OSError as error:
-        raise ValueError(
-            f"--url {text!r}: {parts.hostname}: {error.strerror}; {accepted}"
-        ) from None
-    return Url(text, str(host), port, "" if target in ("", "/") else target, parts.netloc)
+    except (OSError, UnicodeError) as error:  # UnicodeError: labels that are empty or too long
+        why = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise ValueError(f"--url {text!r}: {parts.hostname}: {why}; {accepted}") from None
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Url(text, str(host), port, "" if target == "/" else target, parts.netloc)

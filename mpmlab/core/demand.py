@@ -65,7 +65,11 @@ def demand_of(target: str) -> tuple[int, Demand | str]:
 
 
 def _static_of(path: str) -> tuple[int, Demand | str]:
+    """Only a number as it is written: a file of that name is all that httpd has."""
     text = path.removeprefix(_STATIC)
-    if not text.isascii() or not text.isdigit() or int(text[:12]) > MAX_RESPONSE_BYTES:
-        return 404, f"no such resource: {path}"
-    return 200, Demand(response_bytes=int(text[:12]), static=True)
+    # More than 12 digits are more than MAX_RESPONSE_BYTES, and some are too many for int().
+    if text.isascii() and text.isdigit() and len(text) <= 12:
+        size = int(text)
+        if size <= MAX_RESPONSE_BYTES and str(size) == text:
+            return 200, Demand(response_bytes=size, static=True)
+    return 404, f"no such resource: {path}"

@@ -4,10 +4,9 @@ One MPM, the directives of the other engines, and a server that does no needless
 no .htaccess (which costs five failing opens for each), no checks of symbolic links, no MIME types,
 no access log unless asked for. `python -m benchmarks.httpd_trace` counts its system calls.
 
-The status connection. Whoever samples /server-status all the time holds a worker of a synchronous
-MPM. Its place is added, so that the load finds the pool that was asked for: a process of prefork, a
-spare thread of worker (whose threads come by the process, so there is one less for the load). event
-needs none: its listener keeps idle connections.
+The status connection. Whoever samples /server-status all the time holds a worker (stream.py). Its
+place is added, so that the load finds the pool that was asked for: a process of prefork, a spare
+thread of worker and event (whose threads come by the process, so there is one less for the load).
 """
 
 from __future__ import annotations
@@ -133,6 +132,8 @@ _CONTENT: Final = (
     "EnableSendfile Off",
     "EnableMMAP Off",
     "ExtendedStatus On",
+    # Each answer leaves at once, for clients too that ask for more before it is there.
+    "FlushMaxPipelined 0",
     '<Directory "/">\n  AllowOverride None\n  Options FollowSymLinks\n  Require all denied\n'
     "</Directory>",
 )
@@ -213,7 +214,7 @@ def _with_place(mpm: str, name: str, text: str) -> str:
         return text
     if mpm == "prefork" and name in _ONE_MORE and number > 0:
         return str(number + 1)
-    if mpm == "worker" and name in _ONE_LESS_IDLE and number > 1:
+    if mpm != "prefork" and name in _ONE_LESS_IDLE and number > 1:
         return str(number - 1)
     return text
 

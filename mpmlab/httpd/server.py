@@ -28,11 +28,14 @@ from mpmlab.httpd.error_log import read_messages
 from mpmlab.httpd.kept import START_TIMEOUT_S, HttpdError, Keeper
 from mpmlab.httpd.program import INSTALL, HttpdMissingError, LuaPaths, Program, find_luaposix
 from mpmlab.httpd.status import StatusConnection, StatusError
+from mpmlab.httpd.stream import StatusStream
 from mpmlab.kernel.interface import KernelError, Signal
 from mpmlab.real.error_log import LogLine
 from mpmlab.real.handles import Address
 from mpmlab.real.netns import in_namespace
 from mpmlab.real.process import UNIX
+
+__all__ = ["START_TIMEOUT_S", "HttpdError", "HttpdServer", "start_httpd"]
 
 #: Free ports that may turn out to be taken.
 _ATTEMPTS: Final = 5
@@ -57,10 +60,17 @@ class HttpdServer:
         self.configuration = text
         #: Its parent process.
         self.pid = keeper.pid
+        self._namespace = namespace
+        #: For questions now and then; closed until the first.
         self.status = StatusConnection(place.host, place.port, place.name, namespace)
         self._wall_to_monotonic_s = time.time() - time.monotonic()
         self._started_s = time.monotonic()
         self._left: tuple[str, str, str] | None = None
+
+    def stream(self, interval_s: float) -> StatusStream:
+        """Reports every `interval_s` or so, from when it is first read; it holds a worker."""
+        place = self._place
+        return StatusStream(place.host, place.port, place.name, interval_s, self._namespace)
 
     def signal(self, sign: Signal) -> bool:
         """Send it to the parent. False if that has ended."""
@@ -152,9 +162,8 @@ def start_httpd(
     """Start httpd with one MPM on a free port of `host`, and return once it answers, as ours.
 
     cores: those it may run on, all of ours by default; namespace: descriptor of the network
-    namespace to run in; static_bytes: sizes of files below /static. Its status connection is left
-    open if the wishes are for a sampled one. Raises HttpdMissingError, or HttpdError with what it
-    said."""
+    namespace to run in; static_bytes: sizes of files below /static. Raises HttpdMissingError, or
+    HttpdError with what it said."""
     wishes = wishes or Wishes()
     lua = find_luaposix()
     if missing := missing_modules(program, settings.mpm):
@@ -174,8 +183,7 @@ def start_httpd(
         server = HttpdServer(keeper, place, text, namespace)
         try:
             if _await_ours(server, place, time.monotonic() + start_timeout_s):
-                if not wishes.sampled:
-                    server.status.close()
+                server.status.close()
                 return server
             server.close()
         except BaseException:  # Ctrl-C too

@@ -8,25 +8,17 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from mpmlab.core.log_line import LogLine
+
+__all__ = ["LogLine", "format_line", "parse_line", "read_error_log"]
 
 _LINE: Final = re.compile(
     r"\[[^\]]*\] \[mpm:(?P<level>\w+)\] \[pid (?P<pid>\d+)\] \[monotonic (?P<time>[\d.]+)\] "
     r"(?P<ident>\S+): (?P<text>.*)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One message: `time_s` is the kernel's now(), `ident` httpd's message id ("AH00161")."""
-
-    time_s: float
-    pid: int
-    level: str
-    ident: str
-    text: str
 
 
 def format_line(line: LogLine, wall_s: float) -> str:
@@ -37,17 +29,6 @@ def format_line(line: LogLine, wall_s: float) -> str:
     return (
         f"[{wall}] [mpm:{line.level}] [pid {line.pid}] [monotonic {line.time_s:.6f}] "
         f"{line.ident}: {text}\n"
-    )
-
-
-def brief_line(line: LogLine | str, start_s: float) -> str:
-    """How a run keeps it: with the time since the run's start, in one shape for all engines. What
-    is no message (a traceback that somebody sent there) stays as it is."""
-    if isinstance(line, str):
-        return line
-    return (
-        f"[{line.time_s - start_s:.6f}] [mpm:{line.level}] [pid {line.pid}] "
-        f"{line.ident}: {line.text}"
     )
 
 

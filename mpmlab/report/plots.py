@@ -33,9 +33,10 @@ from mpmlab.core.scoreboard import (
     STARTING,
 )
 from mpmlab.report import style
+from mpmlab.report.pool_plot import pool
 from mpmlab.workload.plan import Plan
 
-NAMES: Final = ("latency.png", "workers.png", "throughput.png", "lateness.png")
+NAMES: Final = ("latency.png", "workers.png", "throughput.png", "lateness.png", "pool.png")
 
 #: The bands of the workers picture, from the bottom: label, statuses, colour.
 BANDS: Final = (
@@ -63,12 +64,22 @@ def draw(
         workers(experiment, runs),
         throughput(experiment, runs, plan),
         lateness(experiment, runs, plan),
+        pool_growth(experiment, runs),
     )
     return [
         style.write_png(figure, folder / name)
         for name, figure in zip(NAMES, figures, strict=True)
         if figure is not None
     ]
+
+
+def pool_growth(experiment: Experiment, runs: Mapping[str, Run]) -> Figure | None:
+    """Processes and busy workers over time, all engines in one frame."""
+    figure = pool(experiment, runs, _TITLES)
+    if figure is not None:
+        title = f"{experiment.mpm}: how the pool grew, {_both(runs)}"
+        style.entitle(figure, title, _subtitle(experiment, runs))
+    return figure
 
 
 def _subtitle(experiment: Experiment, runs: Mapping[str, Run]) -> str:
@@ -182,33 +193,28 @@ def lateness(
 ) -> Figure | None:
     """How late the real clients took requests in hand, by percentile; None without any. Simulated
     ones never are."""
-    run = runs.get("real")
-    late_us = np.zeros(0) if run is None else 1e6 * np.sort(_seen(experiment, run, plan).lateness_s)
-    if run is None or not len(late_us):
+    late_us = {
+        engine: 1e6 * np.sort(_seen(experiment, run, plan).lateness_s)
+        for engine, run in runs.items()
+        if engine != "sim"
+    }
+    late_us = {engine: values for engine, values in late_us.items() if len(values)}
+    if not late_us:
         return None
     figure = style.new_figure(8.6, 4.4)
     axes = figure.subplots()
-    n = len(late_us)
-    p50, p99 = (np.quantile(late_us, p, method="inverted_cdf") for p in (0.5, 0.99))
-    axes.plot(
-        n / (n - np.arange(n)),
-        np.maximum(late_us, 0.1),
-        label=f"send lateness: p50 {_ms(p50)}, p99 {_ms(p99)} us (n = {n:,})",
-        linewidth=2.2,
-        **style.engine_style("real"),
-    )
-    for gate in run.gates:
-        if gate.name == "lateness" and gate.limit is not None:
-            axes.axhline(1000 * gate.limit, color=style.GREY, linewidth=1, linestyle=":")
-            axes.annotate(
-                "limit for p99",
-                (1, 1000 * gate.limit),
-                textcoords="offset points",
-                xytext=(4, 3),
-                fontsize=9,
-                color=style.GREY,
-            )
-    _percentile_axis(axes, n)
+    for engine, values in late_us.items():
+        n = len(values)
+        p50, p99 = (np.quantile(values, p, method="inverted_cdf") for p in (0.5, 0.99))
+        axes.plot(
+            n / (n - np.arange(n)),
+            np.maximum(values, 0.1),
+            label=f"{_TITLES.get(engine, engine)}: p50 {_ms(p50)}, p99 {_ms(p99)} us (n = {n:,})",
+            linewidth=2.2,
+            **style.engine_style(engine),
+        )
+        _lateness_limit(axes, runs[engine])
+    _percentile_axis(axes, max(map(len, late_us.values())))
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.legend(loc="lower right", frameon=False, fontsize=10.5)
@@ -216,6 +222,16 @@ def lateness(
     title = f"{experiment.mpm}: how late the load generator was"
     style.entitle(figure, title, _subtitle(experiment, runs))
     return figure
+
+
+def _lateness_limit(axes: Axes, run: Run) -> None:
+    for gate in run.gates:
+        if gate.name == "lateness" and gate.limit is not None:
+            axes.axhline(1000 * gate.limit, color=style.GREY, linewidth=1, linestyle=":")
+            axes.annotate(
+                "limit for p99", (1, 1000 * gate.limit), textcoords="offset points", xytext=(4, 3),
+                fontsize=9, color=style.GREY,
+            )  # fmt: skip
 
 
 # ---- workers ----------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ other files of this package.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakSet
 
+from mpmlab.core.log_line import LogLine
 from mpmlab.core.platform import NEARLY_FREE, Platform
 from mpmlab.kernel.interface import Dead, KernelError, Signal, Steps
 from mpmlab.sim.clock import INF, Clock, Timer
@@ -33,17 +33,6 @@ AMPLE_CLIENT: Final = Platform(name="ample client", costs=NEARLY_FREE, cores=1_0
 
 class Deadlock(KernelError):  # noqa: N818 - the field's word for it
     """Nothing will ever happen again, and there are threads that wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line of the error log."""
-
-    time_s: float
-    pid: int
-    level: str
-    ident: str
-    text: str
 
 
 class World:

@@ -289,6 +289,8 @@ def _complaints(plan: Plan) -> Iterator[str]:
     if plan.klass.max() >= len(plan.classes):
         yield f"klass names class {plan.klass.max()}, but there are {len(plan.classes)}"
     yield from _group_complaints(plan)
+    if not set(plan.static_classes) <= set(plan.classes):
+        yield f"static_classes names {plan.static_classes}, of which some are no classes"
     static = plan.request_static()
     if np.any((plan.cpu_us + plan.wait_us + plan.request_bytes)[static]):
         yield "a request for a static file has no CPU, no wait and no body"
