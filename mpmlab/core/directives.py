@@ -203,6 +203,11 @@ _DEPRECATED: Final = MappingProxyType(
     {"MaxClients": "MaxRequestWorkers", "MaxRequestsPerChild": "MaxConnectionsPerChild"}
 )
 
+#: Message number of the note on MaxClients.
+_MAX_CLIENTS_IDENT: Final = MappingProxyType(
+    {"prefork": "AH00188", "worker": "AH00324", "event": "AH00521"}
+)
+
 #: Directives of MPMs whose settings are not kept here.
 _ELSEWHERE: Final = MappingProxyType(
     {"StartThreads": "netware, beos", "MaxThreads": "netware", "MaxRequestsPerThread": "beos"}
@@ -295,8 +300,9 @@ def _why_not(mpm: str, lower: str) -> str:
 
 
 def _deprecation(mpm: str, name: str) -> Message:
-    """The note that a name of 2.2 brings (prefork.c: set_max_clients; others alike)."""
-    ident = "AH00188" if (mpm, name) == ("prefork", "MaxClients") else ""
+    """The note that a name of 2.2 brings (prefork.c and others: set_max_clients; mpm_common.c for
+    the other name)."""
+    ident = _MAX_CLIENTS_IDENT[mpm] if name == "MaxClients" else "AH00545"
     return Message("info", ident, f"{name} is deprecated: it is now called {_DEPRECATED[name]}")
 
 

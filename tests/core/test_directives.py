@@ -184,12 +184,14 @@ def test_buckets_are_refused_unless_0() -> None:
         effective("worker", [("ListenCoresBucketsRatio", "x")])
 
 
-@pytest.mark.parametrize(("mpm", "ident"), [("prefork", "AH00188"), ("worker", ""), ("event", "")])
+@pytest.mark.parametrize(
+    ("mpm", "ident"), [("prefork", "AH00188"), ("worker", "AH00324"), ("event", "AH00521")]
+)
 def test_the_names_of_22_still_work(mpm: str, ident: str) -> None:
     """MaxClients and MaxRequestsPerChild set what they are called now, with a note each."""
     s = effective(mpm, [("maxclients", "100"), ("MaxRequestsPerChild", "9")])
     assert (s.max_request_workers, s.max_connections_per_child) == (100, 9)
-    assert [(m.level, m.ident) for m in s.messages] == [("info", ident), ("info", "")]
+    assert [(m.level, m.ident) for m in s.messages] == [("info", ident), ("info", "AH00545")]
     assert "MaxRequestWorkers" in s.messages[0].text
     assert "MaxConnectionsPerChild" in s.messages[1].text
     assert s.given[0] == ("MaxClients", "100")

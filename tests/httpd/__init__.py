@@ -1,0 +1,1 @@
+"""Apache httpd itself as an engine, and beside our own engines."""
