@@ -64,6 +64,8 @@ class Directive:
             return "On, Off"
         if self.kind == "timeout":
             return "whole seconds as 5, or 500ms, 2s, 1min, 1h"
+        if self.kind == "buffer":
+            return f"0, or a whole number from {_LEAST_BUFFER} to {self.high}"
         if self.kind == "factor":
             return f"a number above 0, at most {_FACTOR_MAX}"
         return f"a whole number from {self.low} to {self.high}"
@@ -78,6 +80,17 @@ def _parse_int(text: str, low: int, high: int) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or not low <= int(text) <= high:
         raise ValueError(text)
     return int(text)
+
+
+#: server/listen.c: ap_set_send_buffer_size refuses what is smaller.
+_LEAST_BUFFER: Final = 512
+
+
+def _parse_buffer(text: str, low: int, high: int) -> int:
+    size = _parse_int(text, low, high)
+    if 0 < size < _LEAST_BUFFER:
+        raise ValueError(text)
+    return size
 
 
 def _parse_factor(text: str, _low: int, high: int) -> float:
@@ -112,7 +125,13 @@ def _parse_timeout(text: str, low: int, high: int) -> float:
 
 
 _PARSERS: Final = MappingProxyType(
-    {"int": _parse_int, "factor": _parse_factor, "flag": _parse_flag, "timeout": _parse_timeout}
+    {
+        "int": _parse_int,
+        "buffer": _parse_buffer,
+        "factor": _parse_factor,
+        "flag": _parse_flag,
+        "timeout": _parse_timeout,
+    }
 )
 
 
@@ -167,7 +186,7 @@ _POOL: Final = (
 _CONNECTION: Final = (
     _directive("listen_backlog", "connections that wait to be accepted, at most", 511, low=1),
     _directive(
-        "send_buffer_size", "bytes of a connection's send buffer; 0: the system's", 0, low=0
+        "send_buffer_size", "bytes of a connection's send buffer; 0: the system's", 0, "buffer", 0
     ),
     _directive("timeout_s", "seconds that a read or write may wait", 60, low=1),
     _directive("keep_alive", "more than one request per connection", True, "flag", 0),

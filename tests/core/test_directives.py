@@ -386,3 +386,12 @@ def test_effective_settings_are_a_fixed_point(mpm: str) -> None:
 
 def _text(value: object) -> str:
     return {True: "On", False: "Off"}[value] if isinstance(value, bool) else str(value)
+
+
+def test_a_send_buffer_is_the_systems_or_not_tiny() -> None:
+    """As httpd: 0, or 512 bytes and more; what is between is refused with what is accepted."""
+    assert effective("event", [("SendBufferSize", "512")]).send_buffer_size == 512
+    assert effective("event", [("SendBufferSize", "0")]).send_buffer_size == 0
+    for text in ("1", "511", "-1"):
+        with pytest.raises(DirectiveError, match="accepted: 0, or a whole number from 512 to"):
+            effective("event", [("SendBufferSize", text)])
