@@ -10,11 +10,12 @@ ARGS ?=
 MPM ?= worker
 BENCHMARKS ?= kernel_overhead sim_speed server_cpu
 LOAD_BENCHMARKS ?= load_generator load_peers gate_quality
+HTTPD_BENCHMARKS ?= httpd_trace handler_cost
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.mpmlab-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint format benchmarks load-benchmarks clean
+.PHONY: help setup bench test lint format benchmarks load-benchmarks httpd-benchmarks clean
 
 help:
 	@echo "make bench       set up, then run  mpmlab bench --mpm worker  (ARGS=... adds options)"
@@ -76,6 +77,9 @@ benchmarks: setup
 
 load-benchmarks: setup
 	@for name in $(LOAD_BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+httpd-benchmarks: setup
+	@for name in $(HTTPD_BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-second build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info

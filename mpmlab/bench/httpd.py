@@ -102,6 +102,7 @@ class StatusEye(SampleRows):
         times_s = self.samples().time_s
         return {
             "samples": len(self),
+            "worker_slots": None if self.first is None else len(self.first.letters),
             "longest_gap_s": float(np.max(np.diff(times_s))) if len(times_s) > 1 else None,
             "broken_off": self.broken,
             "counters_before": None if self.first is None else dict(self.first.counts),
@@ -160,6 +161,12 @@ def _notes(eye: StatusEye, live: LiveRun) -> list[str]:
     settings = live.task.known()
     workers = settings.daemons_limit * settings.threads_per_child
     notes = []
+    slots = workers + (settings.mpm == "prefork")
+    if eye.first is not None and len(eye.first.letters) != slots:
+        notes.append(
+            f"httpd has places for {len(eye.first.letters)} workers, our reading of the directives "
+            f"gives {slots}: they are not clamped alike"
+        )
     if settings.mpm != "prefork" and workers < _MANY_WORKERS:
         notes.append(f"one of {workers} threads of httpd holds the stream of its own reports")
     gap_s = eye.facts()["longest_gap_s"]

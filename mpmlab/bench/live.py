@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from mpmlab.bench.accounts import FROM, TO, Accounts
 from mpmlab.bench.load_process import LoadError
 from mpmlab.bench.load_team import LoadTeam
-from mpmlab.bench.meter import server_pss_kib
+from mpmlab.bench.meter import server_pss_kib, server_threads
 from mpmlab.bench.network import link_figures, network_notes
 from mpmlab.bench.results import PLAN
 from mpmlab.bench.run import Run
@@ -157,6 +157,7 @@ class LiveRun:
         self.cores, self.folder = cores, folder
         self.faults: list[str] = []
         self.memory_kib: float | None = None
+        self.threads: int | None = None
         self.speeds_us: list[float] = []
         #: Samples that were due; an eye may see fewer.
         self._due = 0
@@ -234,6 +235,7 @@ class LiveRun:
         if self.server.pid is not None and self.server.wait(0) is None:
             pids = [self.server.pid, *self.server.children()]
             self.memory_kib = server_pss_kib(pids)
+            self.threads = server_threads(pids)
 
     def _idle_until_end(self) -> None:
         """The last answer may come before the plan's end: the window lasts until that."""
@@ -312,6 +314,7 @@ class LiveRun:
             server_cores=len(self.cores.server),
             cpu_s=self.accounts.server_cpu_s(),
             memory_kib=self.memory_kib,
+            threads=self.threads,
             log=tuple(brief_line(line, self.start_s) for line in messages),
             speed=summed_up(self._before.speed_us, self.speeds_us, probe_us(self.cores.server[0])),
             faults=tuple(self.faults),

@@ -51,6 +51,15 @@ def server_pss_kib(pids: Iterable[int]) -> float | None:
     return total / 1024 if found else None
 
 
+def server_threads(pids: Iterable[int]) -> int:
+    """How many threads all these processes have together."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            total += psutil.Process(pid).num_threads()
+    return total
+
+
 def _own_s(process: psutil.Process) -> float:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # a zombie has no clock any more, but an account

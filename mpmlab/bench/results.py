@@ -38,6 +38,7 @@ from mpmlab.bench.samples import Samples
 from mpmlab.bench.slo import Judgement, judge, parse
 from mpmlab.bench.speed import Speed
 from mpmlab.bench.summary import Summary, summarise
+from mpmlab.core.log_line import numbered
 from mpmlab.load.recorder import Records, RecordsError
 from mpmlab.workload.errors import PlanError
 from mpmlab.workload.plan import Plan
@@ -163,6 +164,8 @@ def _document(results: Results) -> dict[str, Any]:
                 "server_cores": run.server_cores,
                 "cpu_s": run.cpu_s,
                 "memory_kib": run.memory_kib,
+                "threads": run.threads,
+                "messages": numbered(run.log),
                 "client_foreign": run.client_foreign,
                 "server_foreign": run.server_foreign,
                 "lead_s": run.lead_s,
@@ -274,6 +277,7 @@ def _loader(engine: str, folder: Path) -> Callable[[dict[str, Any]], Run]:
             server_cores=facts["server_cores"],
             cpu_s=facts["cpu_s"],
             memory_kib=facts["memory_kib"],
+            threads=facts["threads"],
             log=_read_log(folder / f"{engine}-error.log"),
             speed=None if speed is None else Speed(**speed),
             digest=facts["digest"],

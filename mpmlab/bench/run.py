@@ -33,7 +33,9 @@ class Run:
     cpu_s: float | None
     #: Real: PSS of all server processes as the load ended. Sim: the platform's estimate.
     memory_kib: float | None
-    #: The server's error log.
+    #: Threads of all server processes as the load ended; None if unknown.
+    threads: int | None = None
+    #: The server's messages (core.log_line.brief_line), with the time since the load began.
     log: tuple[str, ...] = ()
     #: The machine's speed before and after; None for a simulation, where it does not matter.
     speed: Speed | None = None

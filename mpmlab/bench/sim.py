@@ -57,6 +57,7 @@ class _Simulation:
         self.load = 0
         self.sampling = True
         self.memory_kib = 0.0
+        self.threads = 0
         self.cpu_s: dict[str, float] = {}
 
     def start_pool(self, lead_s: float | None) -> None:
@@ -95,6 +96,7 @@ class _Simulation:
         self.log.take(0.0)
         world.run(until_exit=self.load)
         self.memory_kib = world.memory_kib("server")
+        self.threads = world.thread_count("server")
         end_s = self.start_s + task.duration_s
         if not self.watch.interruption and world.now < end_s:
             world.run(until_s=end_s)  # the window lasts longer than the last answer
@@ -152,6 +154,7 @@ def run_sim(
         server_cores=cores,
         cpu_s=cpu_s,
         memory_kib=simulation.memory_kib,
+        threads=simulation.threads,
         lead_s=None if first_s is None else simulation.start_s - first_s,
         log=tuple(brief_line(line, simulation.start_s) for line in world.log),
         digest=world.digest,

@@ -5,8 +5,13 @@ No files here, and no clock: real/error_log.py and httpd/error_log.py read such 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+#: What brief_line writes.
+_BRIEF: Final = re.compile(r"\[(-?[\d.]+)\] \[mpm:\w+\] \[pid \d+\] (AH\d{5})?: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +42,16 @@ def first_word_s(lines: Iterable[LogLine | str]) -> float | None:
     return next(
         (one.time_s for one in lines if not isinstance(one, str) and one.level == "notice"), None
     )
+
+
+def numbered(lines: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Of brief lines, for each message number how often it was said, and when first and last."""
+    found: dict[str, list[float]] = {}
+    for line in lines:
+        match = _BRIEF.match(line)
+        if match and match[2]:
+            found.setdefault(match[2], []).append(float(match[1]))
+    return {
+        ident: {"count": len(times_s), "first_s": min(times_s), "last_s": max(times_s)}
+        for ident, times_s in found.items()
+    }

@@ -39,6 +39,10 @@ class Machine:
             return None
         return Gil(self.cpu, self.platform.gil_switch_interval_us * US, self.cost.thread_switch)
 
+    def thread_count(self) -> int:
+        """Threads of all processes."""
+        return sum(len(process.threads) for process in self.processes.values())
+
     def memory_kib(self) -> float:
         """What the platform says that the live processes, threads and connections take."""
         platform = self.platform

@@ -198,6 +198,10 @@ class World:
         """CPU that a machine has consumed so far."""
         return self.machines[machine].cpu.used_s()
 
+    def thread_count(self, machine: str = "server") -> int:
+        """How many threads a machine's processes have now."""
+        return self.machines[machine].thread_count()
+
     def memory_kib(self, machine: str = "server") -> float:
         """What the platform says that a machine's live processes, threads, connections take."""
         return self.machines[machine].memory_kib()

@@ -15,7 +15,7 @@ from rich.console import Console
 from mpmlab.bench.run import Run
 from mpmlab.bench.summary import Summary, error_percent, summarise
 from mpmlab.core.httpd_conf import ConfLine
-from mpmlab.core.log_line import LogLine, brief_line, first_word_s
+from mpmlab.core.log_line import LogLine, brief_line, first_word_s, numbered
 from mpmlab.report import plots
 from mpmlab.report.findings import ignored_lines
 from mpmlab.report.pool_plot import Said, said
@@ -160,3 +160,10 @@ def test_a_message_is_kept_with_the_time_since_the_load_began() -> None:
     assert brief_line("Traceback", 5.0) == "Traceback"
     assert first_word_s(["Traceback", warning, ready, warning]) == 4.5
     assert first_word_s([warning]) is None
+
+
+def test_messages_are_counted_by_number() -> None:
+    """How often each was said, first and last; lines without a number count for nothing."""
+    lines = [brief_line(LogLine(at_s, 1, "info", "AH00162", "busy"), 1.0) for at_s in (0.5, 3.0)]
+    lines += [brief_line(LogLine(2.0, 1, "info", "", "no number"), 1.0), "Traceback AH00001: x"]
+    assert numbered(lines) == {"AH00162": {"count": 2, "first_s": -0.5, "last_s": 2.0}}

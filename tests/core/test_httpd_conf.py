@@ -108,7 +108,7 @@ def test_directives_in_order_with_their_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mpm", ["prefork", "worker", "event"])
 def test_every_directive_of_an_mpm_is_taken(tmp_path: Path, mpm: str) -> None:
     """All that `--set` accepts for an MPM, a file may say, and it comes to the same settings."""
-    values = {"flag": "Off", "timeout": "700ms", "factor": "1.5", "int": "17"}
+    values = {"flag": "Off", "timeout": "700ms", "factor": "1.5", "int": "17", "buffer": "4096"}
     said = [(d.name, values[d.kind]) for d in DIRECTIVES if mpm in d.mpms]
     assert len(said) > 15
     text = "".join(f"{name} {value}\n" for name, value in said)
