@@ -132,6 +132,8 @@ def prepare(asked: Asked) -> Bench:
     plan = compile_plan(read, asked.seed, asked.duration_s)
     if asked.network == NAMESPACE:
         _one_link(plan)
+    if asked.access_log and not {"httpd", EXTERNAL} & set(engines):
+        raise RequestError("--access-log: accepted only with --engine httpd or --url")
     plain = Task(
         "", (), None, plan, asked.timeout_s, asked.clients, asked.network, program, url,
         asked.access_log,

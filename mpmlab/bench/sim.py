@@ -83,7 +83,7 @@ class _Simulation:
         for mark, at_s in (("from", task.warmup_s), ("to", task.duration_s)):
             world.at(self.start_s + at_s, partial(self._note_cpu, mark))
         self.load = world.spawn(
-            load,
+            partial(load, tagged=task.tagged),
             task.plan,
             self.listener,
             partial(CountClient, _HOST),
@@ -92,6 +92,7 @@ class _Simulation:
             None,
             task.timeout_s,
             machine="client",
+            name="load",
         )
         self.log.take(0.0)
         world.run(until_exit=self.load)
