@@ -23,6 +23,7 @@ help:
 	@echo "make benchmarks  set up, then all of benchmarks/, about two minutes"
 	@echo "make load-benchmarks  set up, then the load generator's, about 18 minutes on a quiet machine;"
 	@echo "                 they need Debian's wrk, nginx-light, nghttp2-client and hey"
+	@echo "make httpd-benchmarks  set up, then Apache httpd's; they need apache2-bin, lua-posix and strace"
 	@echo "make format      set up, then let ruff format and sort imports"
 	@echo "make setup       only build $(VENV)"
 	@echo "make clean       remove $(VENV) and what the tools cache (results/ stays)"

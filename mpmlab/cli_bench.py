@@ -202,17 +202,20 @@ def _print_single(out: Console, done: Done) -> None:
     title = f"{asked.scenario}, seed {asked.seed}, {asked.duration_s:g} s"
     # Three engines of three MPMs side by side are wider than a page.
     wide = max(map(len, summaries.values())) > _SIDE_BY_SIDE
-    for part in [{mpm: found} for mpm, found in summaries.items()] if wide else [summaries]:
-        out.print(comparison(part, title))
+    parts = [[one] for one in done] if wide else [done]
+    for part in parts:
+        chosen = {results.experiment.mpm: summaries[results.experiment.mpm] for _, results in part}
+        out.print(comparison(chosen, title))
     if any("sim" in engines for engines in summaries.values()):
         out.print(NOT_VALIDATED)
-    out.print(
-        gate_table({
-            f"{results.experiment.mpm}\n{HEADINGS[engine]}": run.gates
-            for _, results in done
-            for engine, run in results.runs.items()
-        })
-    )  # fmt: skip
+    for part in parts:
+        out.print(
+            gate_table({
+                f"{results.experiment.mpm}\n{HEADINGS[engine]}": run.gates
+                for _, results in part
+                for engine, run in results.runs.items()
+            })
+        )  # fmt: skip
 
 
 def _print_series(out: Console, done: Done) -> None:
