@@ -154,7 +154,7 @@ def test_a_simulation_from_end_to_end(
         assert ("StartServers", "2") in results.experiment.directives_effective
         assert results.summaries()["sim"].completed > 20
         assert (folder / "plan.npz").exists()
-        assert len(list(folder.glob("*.png"))) == 3
+        assert len(list(folder.glob("*.png"))) == 4
     found = {json.loads((f / "run.json").read_text())["experiment"]["mpm"] for f in folders}
     assert found == {"prefork", "worker", "event"}
 

@@ -210,7 +210,7 @@ def test_real_and_simulated_to_the_end(command: Command, mpm: str) -> None:
     assert "not validated" in out
     (folder,) = command.out.iterdir()
     assert str(folder) in out
-    assert len(list(folder.glob("*.png"))) == 4
+    assert len(list(folder.glob("*.png"))) == 5
     command.assert_gone()
 
 

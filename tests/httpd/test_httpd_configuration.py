@@ -22,7 +22,7 @@ from mpmlab.httpd.program import Program
 from tests.httpd.httpd_lab import needs_httpd, program
 
 #: A value of each kind that no default is, and that httpd would clamp where it can.
-ODD = {"int": "3", "factor": "1.5", "flag": "Off", "timeout": "500ms"}
+ODD = {"int": "3", "factor": "1.5", "flag": "Off", "timeout": "500ms", "buffer": "4096"}
 
 
 @pytest.fixture

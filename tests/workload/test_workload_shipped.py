@@ -68,7 +68,7 @@ def test_one_core_bears_them(name: str) -> None:
     _, plan = loaded(name)
     busy_s = (float(np.mean(plan.cpu_us)) + OWN_US) / 1e6
     if plan.offered_rate is not None:
-        least = 35 if name in HOLDERS else 50
+        least = 35 if name in HOLDERS or name == "growth" else 50
         assert least <= plan.offered_rate <= 250
         every = np.count_nonzero(plan.planned_us >= plan.warmup_us)
         assert every / (plan.duration_us - plan.warmup_us) * 1e6 * busy_s < 0.6
