@@ -24,6 +24,8 @@ from mpmlab.bench.task import EngineError
 from mpmlab.cli_bench import bench_command, stdout
 from mpmlab.cli_compare import compare_command
 from mpmlab.cli_export import export_command
+from mpmlab.cli_profile import profile_command
+from mpmlab.cli_validate import validate_command
 from mpmlab.core.directives import DirectiveError
 from mpmlab.core.httpd_conf import ConfError
 from mpmlab.core.platform_file import PlatformFileError
@@ -93,5 +95,5 @@ def list_scenarios() -> None:
     stdout().print(scenario_table((name, load_scenario(name)) for name in shipped_scenarios()))
 
 
-for command in (bench_command, compare_command, export_command):
+for command in (bench_command, compare_command, export_command, profile_command, validate_command):
     commands.add_command(command)

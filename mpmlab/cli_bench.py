@@ -36,14 +36,16 @@ from mpmlab.bench.search import (
     search_exit_code,
     search_knee,
 )
+from mpmlab.bench.standing import Standing, find_standing
 from mpmlab.bench.task import Watch
+from mpmlab.bench.validation import Cell
 from mpmlab.cli_options import with_options
 from mpmlab.report.compare_table import compare_notes, compare_table, series_table
 from mpmlab.report.findings import ignored_lines, run_lines, series_lines
 from mpmlab.report.gate_table import NOT_VALIDATED_RATES, gate_table, knee_table
 from mpmlab.report.plots import draw
 from mpmlab.report.progress import Reporter
-from mpmlab.report.table import HEADINGS, NOT_VALIDATED, comparison
+from mpmlab.report.table import HEADINGS, NOT_VALIDATED, VALIDATED, comparison
 
 #: Width of tables when stdout is not a terminal: wide enough for three MPMs side by side.
 FILE_WIDTH: Final = 160
@@ -203,11 +205,18 @@ def _print_single(out: Console, done: Done) -> None:
     # Three engines of three MPMs side by side are wider than a page.
     wide = max(map(len, summaries.values())) > _SIDE_BY_SIDE
     parts = [[one] for one in done] if wide else [done]
+    standing = find_standing(asked.platform, "real")
+    validated = None if standing is None else {
+        results.experiment.mpm: _errors_of(standing, results) for _, results in done
+    }  # fmt: skip
     for part in parts:
         chosen = {results.experiment.mpm: summaries[results.experiment.mpm] for _, results in part}
-        out.print(comparison(chosen, title))
+        out.print(comparison(chosen, title, validated))
     if any("sim" in engines for engines in summaries.values()):
-        out.print(NOT_VALIDATED)
+        said = NOT_VALIDATED
+        if standing is not None:
+            said = VALIDATED.format(what=standing.describe())
+        out.print(said)
     for part in parts:
         out.print(
             gate_table({
@@ -216,6 +225,13 @@ def _print_single(out: Console, done: Done) -> None:
                 for engine, run in results.runs.items()
             })
         )  # fmt: skip
+
+
+def _errors_of(standing: Standing, results: Results) -> Callable[[str], Cell | None]:
+    """The validated errors at the utilisation that the simulation has."""
+    run = results.runs.get("sim")
+    used = None if run is None else run.utilisation
+    return lambda figure: standing.cell(results.experiment.mpm, used, figure)
 
 
 def _print_series(out: Console, done: Done) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mpmlab import cli
+from mpmlab.bench.baselines import erlang_c
 from mpmlab.bench.gates import Verdict
 from mpmlab.bench.results import load_results
 from mpmlab.core.platform import NEARLY_FREE, Costs, Platform
@@ -18,7 +19,6 @@ from mpmlab.core.platform_file import provenance, write_platform
 from mpmlab.load.recorder import Outcome
 from mpmlab.real.probe import profile_path
 from tests.bench.made_up_profile import use_made_up_profile
-from tests.theory.queues import erlang_c
 
 SCENARIO = """\
 name = "tiny"

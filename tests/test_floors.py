@@ -33,6 +33,8 @@ FLOORS = {
     "mpmlab.cli_bench": 6,
     "mpmlab.cli_compare": 6,
     "mpmlab.cli_export": 6,
+    "mpmlab.cli_profile": 6,
+    "mpmlab.cli_validate": 6,
     "mpmlab.cli": 7,
     "mpmlab.__main__": 8,
 }

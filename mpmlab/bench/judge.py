@@ -21,7 +21,7 @@ def judged(
     """The run with what the gates found. `quantiles`: the percentiles that are asked of it."""
     facts = facts_of(run, task, quantiles)
     seen = gather(run.records, task.plan, task.warmup_s, task.duration_s, task.timeout_s, facts)
-    return replace(run, gates=gates(seen, strictness))
+    return replace(run, gates=gates(seen, strictness), utilisation=facts.utilisation)
 
 
 def facts_of(run: Run, task: Task, quantiles: tuple[float, ...]) -> Facts:

@@ -35,6 +35,8 @@ from mpmlab.workload.scale import scaled
 from mpmlab.workload.scenario import Scenario, load_scenario
 
 ENGINES: Final = ("httpd", "real", "sim")
+#: Those that a simulation can be held against.
+REFERENTS: Final = ("real", "httpd")
 #: The engine of --url.
 EXTERNAL: Final = "external"
 DEFAULT_ENGINES: Final = "real,sim"

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpmlab.bench.account import account
 from mpmlab.bench.experiment import Experiment
@@ -68,6 +69,13 @@ class Results:
             engine: summarise(run, asked.warmup_s, asked.duration_s, asked.timeout_s, self.plan)
             for engine, run in self.runs.items()
         }
+
+    def response_s(self, engine: str) -> NDArray[np.float64]:
+        """Response times of that engine's measured requests (measured.Measured.response_s)."""
+        asked = self.experiment
+        return measured(
+            self.runs[engine].records, asked.warmup_s, asked.duration_s, asked.timeout_s, self.plan
+        ).response_s
 
     def judgements(self) -> dict[str, tuple[Judgement, ...]]:
         """Each engine's run held against the objectives; empty without any."""
@@ -169,6 +177,7 @@ def _document(results: Results) -> dict[str, Any]:
                 "client_foreign": run.client_foreign,
                 "server_foreign": run.server_foreign,
                 "lead_s": run.lead_s,
+                "utilisation": run.utilisation,
                 "link": run.link,
                 "server": run.server,
                 "speed": None if run.speed is None else dataclasses.asdict(run.speed),
@@ -288,6 +297,7 @@ def _loader(engine: str, folder: Path) -> Callable[[dict[str, Any]], Run]:
             client_foreign=facts["client_foreign"],
             server_foreign=facts["server_foreign"],
             lead_s=facts["lead_s"],
+            utilisation=facts["utilisation"],
             link=facts["link"],
             server=facts["server"],
             gates=tuple(Gate.from_dict(gate) for gate in facts["gates"]),

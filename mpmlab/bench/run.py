@@ -56,6 +56,9 @@ class Run:
     #: worst), and of the server's cores (all together); None where it was not measured.
     client_foreign: float | None = None
     server_foreign: float | None = None
+    #: Of the server's cores or its workers, whichever was busier, in the measured window; None if
+    #: unknown.
+    utilisation: float | None = None
     #: The link between two namespaces, as asked and as it was (network.link_figures); None: none.
     link: Mapping[str, Any] | None = None
     #: What the server said of itself (httpd.StatusEye.facts), its program and version, if any.

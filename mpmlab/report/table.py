@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from rich.table import Table
 
 from mpmlab.bench.summary import Summary, error_percent
+from mpmlab.bench.validation import Cell
 
 
 class Row(NamedTuple):
@@ -84,25 +85,43 @@ NOT_VALIDATED: Final = (
     "* not validated: simulated numbers rest on a quick probe of this machine, not on a "
     "calibration; an error column is the measured error of this one run."
 )
+#: The same where there is a validation: what its column means.
+VALIDATED: Final = (
+    "* {what}; the validated column: median (90th percentile) of its errors for this MPM and "
+    "utilisation, - where it has none"
+)
 _MISSING: Final = "-"
 
 
-def comparison(results: Mapping[str, Mapping[str, Summary]], title: str) -> Table:
-    """The table for `results[mpm][engine]`: one group of columns for each MPM."""
+#: Of an MPM: figure (field of Summary) -> its validated error, or None where there is none.
+Validated = Mapping[str, Callable[[str], Cell | None]]
+
+
+def comparison(
+    results: Mapping[str, Mapping[str, Summary]], title: str, validated: Validated | None = None
+) -> Table:
+    """The table for `results[mpm][engine]`: one group of columns for each MPM. `validated`: by MPM,
+    what the simulation's error was shown to be."""
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
     table.add_column("", no_wrap=True)
     for mpm, engines in results.items():
         for engine in engines:
             table.add_column(f"{mpm}\n{HEADINGS.get(engine, engine)}", justify="right")
         for pair in _pairs(engines):
-            table.add_column(
-                f"\n{ERRORS[pair] if len(engines) > 2 else 'error %'}", justify="right"
-            )
+            heading = ERRORS[pair] if len(engines) > 2 else "error %"
+            table.add_column(f"\n{heading}", justify="right")
+        if "sim" in engines and validated:
+            table.add_column("\nvalidated ± %", justify="right")
     summaries = [summary for engines in results.values() for summary in engines.values()]
     for row in ROWS:
         if row.if_any and not any(row.value(summary) for summary in summaries):
             continue
-        table.add_row(row.title, *(cell for e in results.values() for cell in _cells(row, e)))
+        cells = []
+        for mpm, engines in results.items():
+            cells += _cells(row, engines)
+            if "sim" in engines and validated:
+                cells.append(_validated(row, validated[mpm]))
+        table.add_row(row.title, *cells)
     return table
 
 
@@ -120,6 +139,14 @@ def _cells(row: Row, engines: Mapping[str, Summary]) -> list[str]:
         error = error_percent(row.value(engines[off]), row.value(engines[referent]))
         cells.append(_MISSING if error is None else f"{error:+.1f}")
     return cells
+
+
+def _validated(row: Row, errors: Callable[[str], Cell | None]) -> str:
+    """The median of the validated errors, and in brackets nine tenths of them."""
+    found = errors(row.field) if row.simulated else None
+    if found is None:
+        return _MISSING
+    return f"{found.median_percent:.1f} ({found.p90_percent:.1f})"
 
 
 def _cell(row: Row, engine: str, summary: Summary) -> str:

@@ -1,4 +1,4 @@
-"""Closed forms of queueing theory, and servers and loads that are queues. Helpers only.
+"""A closed form of queueing theory, and servers and loads that are queues. Helpers only.
 
 The servers are written directly on the kernel: processes that accept, work, answer. Their own costs
 are next to nothing, so that only the modelled resource makes requests wait.
@@ -23,12 +23,6 @@ from mpmlab.sim.world import World
 
 #: A test fails by chance once in a thousand seeds; the seeds are fixed.
 CONFIDENCE = 0.999
-
-
-def erlang_c(servers: int, load: float) -> float:
-    """Probability of waiting in M/M/c with offered load a = lambda / mu (Erlang 1917)."""
-    last = load**servers / factorial(servers) * servers / (servers - load)
-    return last / (sum(load**n / factorial(n) for n in range(servers)) + last)
 
 
 def loss(servers: int, room: int, load: float) -> float:

@@ -10,9 +10,10 @@ from statistics import mean
 
 import pytest
 
+from mpmlab.bench.baselines import erlang_c
 from mpmlab.core.demand import Demand
 
-from .queues import erlang_c, interval, loss, simulate
+from .queues import interval, loss, simulate
 
 MEAN_US = 20_000
 REPLICATIONS = 12

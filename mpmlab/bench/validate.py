@@ -1,0 +1,164 @@
+"""Carrying out a validation: each case of a suite on an engine and in simulation, in alternating
+order, put before the gates first.
+
+Order and selection only: running is conduct.py's, errors are validation.py's, what is printed is
+the CLI's affair. A run that was cut short ends the validation; what there is is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mpmlab.bench.baselines import BASELINES, station_of
+from mpmlab.bench.conduct import conduct, keep
+from mpmlab.bench.gates import failures
+from mpmlab.bench.prepare import Asked, Bench, prepare
+from mpmlab.bench.results import Results
+from mpmlab.bench.suite import Case, Suite, pool_directives
+from mpmlab.bench.task import Task, Watch
+from mpmlab.bench.validation import FIGURES, LEVELS, SIM, Observation
+from mpmlab.core.platform import Platform
+
+#: How long a client waits for an answer.
+TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be validated, checked: every case with its plan and settings."""
+
+    suite: Suite
+    engine: str
+    repetitions: int
+    seed: int
+    benches: tuple[tuple[Case, Bench], ...]
+
+    def turns(self) -> Iterator[tuple[int, Case, Bench]]:
+        """What is run when: every other repetition backwards."""
+        for repetition in range(1, self.repetitions + 1):
+            for case, bench in self.benches if repetition % 2 else self.benches[::-1]:
+                yield repetition, case, bench
+
+
+def wanted(
+    suite: Suite,
+    cases: Sequence[Case],
+    mpms: Sequence[str],
+    engine: str,
+    repetitions: int,
+    seed: int,
+    duration_s: float | None,
+    httpd: str | None = None,
+) -> Wanted:
+    """Check it all before anything is run. Raises what prepare() raises."""
+    benches = tuple(
+        (case, prepare(_asked(case, mpm, engine, seed, duration_s, httpd)))
+        for case in cases
+        for mpm in mpms
+    )
+    return Wanted(suite, engine, repetitions, seed, benches)
+
+
+def _asked(
+    case: Case, mpm: str, engine: str, seed: int, duration_s: float | None, httpd: str | None
+) -> Asked:
+    return Asked(
+        mpms=mpm,
+        scenario=case.scenario,
+        duration_s=duration_s or case.duration_s,
+        seed=seed,
+        sets=[f"{name}={value}" for name, value in pool_directives(mpm, case.pool)],
+        engines=f"{engine},{SIM}",
+        timeout_s=TIMEOUT_S,
+        rate_per_s=case.rate_per_s,
+        httpd=httpd,
+    )
+
+
+def validate(
+    asked: Wanted,
+    platform: Platform,
+    watch: Watch,
+    phase: Callable[[str], None],
+    out: Path,
+) -> Iterator[Observation]:
+    """One observation after the other, each stored in a folder below `out`. Ends early after a run
+    that was cut short, which is the last that is given."""
+    for repetition, case, bench in asked.turns():
+        (task,) = bench.tasks
+        name = f"{case.name}, {task.mpm}"
+
+        def say(text: str, name: str = name) -> None:
+            phase(f"{name}: {text.partition(': ')[2]}")
+
+        folder, results = conduct(bench, task, platform, watch, say, out)
+        keep(folder, results, lambda *_: None)
+        yield observe(case, task, results, asked.engine, repetition, folder.name)
+        if any(run.faults for run in results.runs.values()):
+            return
+
+
+def observe(
+    case: Case, task: Task, results: Results, engine: str, repetition: int, folder: str
+) -> Observation:
+    """What the two runs say, side by side. A simulation that is overloaded is no reason: that it
+    says so is its prediction."""
+    measured = results.runs[engine]
+    reasons = [f"incomplete: {fault}" for fault in measured.faults]
+    reasons += [gate.text for gate in failures(measured.gates) if not measured.faults]
+    simulated = results.runs.get(SIM)
+    if simulated is None or not simulated.complete:
+        reasons.append("the simulation did not end")
+    summaries = results.summaries()
+    return Observation(
+        case=case.name,
+        role=case.role,
+        mpm=task.mpm,
+        repetition=repetition,
+        folder=folder,
+        utilisation=measured.utilisation,
+        reasons=tuple(reasons),
+        measured=_figures(summaries[engine]),
+        predicted={
+            SIM: _figures(summaries[SIM]) if SIM in summaries else {},
+            **_baselines(task, measured.server_cores),
+        },
+        quantiles_ms=_quantiles(results, engine),
+    )
+
+
+def _figures(summary: object) -> dict[str, float | None]:
+    return {name: getattr(summary, name, None) for name in FIGURES}
+
+
+def _baselines(task: Task, cores: int) -> dict[str, dict[str, float | None]]:
+    settings = task.known()
+    workers = settings.daemons_limit * settings.threads_per_child
+    station = station_of(task.plan, workers, cores)
+    if station is None:
+        return {}
+    return {
+        name: {
+            figure: value
+            for figure, value in dataclasses.asdict(predict(station)).items()
+            if figure in FIGURES
+        }
+        for name, predict in BASELINES.items()
+    }
+
+
+def _quantiles(results: Results, engine: str) -> dict[str, list[float]]:
+    found = {}
+    for name in (engine, SIM):
+        if name in results.runs:
+            times_s = results.response_s(name)
+            if len(times_s):
+                values = np.quantile(times_s, LEVELS, method="inverted_cdf")
+                found["sim" if name == SIM else "measured"] = [1000 * float(v) for v in values]
+    return found if len(found) == 2 else {}

@@ -1,0 +1,189 @@
+"""What came of a validation: how far a simulation was off, by figure, MPM and utilisation.
+
+Pure arithmetic over observations; validate.py makes them, report/ shows them. An error is that of
+the simulated value against the measured one, in percent. Of a case that was repeated it is the
+median of its repetitions; over cases the median and the 90th percentile of absolute errors are
+told. Runs that are not valid have no error; how many there were is told, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from mpmlab.bench.summary import error_percent
+
+#: Name and version of the JSON document.
+SCHEMA: Final = "mpmlab-validation-1"
+FILE: Final = "validation.json"
+#: Figures that are held against one another: field of Summary -> what people call it.
+FIGURES: Final = {
+    "throughput_rps": "throughput",
+    "mean_ms": "mean response",
+    "p50_ms": "p50",
+    "p99_ms": "p99",
+    "p999_ms": "p99.9",
+    "busy_mean": "busy workers",
+    "cpu_per_request_us": "CPU per request",
+    "memory_mib": "memory",
+}
+#: Upper ends of the bands of utilisation; above the last one no percentage is promised.
+BAND_ENDS: Final = (0.5, 0.7, 0.85)
+BANDS: Final = ("to .5", ".5 to .7", ".7 to .85", "above .85")
+ALL: Final = "all"
+#: The predictor that is validated; others are baselines.
+SIM: Final = "sim"
+#: Levels of the Q-Q plot: every half decade of 1/(1-p), and the bulk.
+LEVELS: Final = (
+    0.01, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.97, 0.98, 0.99, 0.995, 0.997, 0.999,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One run of one case and its predictions. Figures are by field of Summary."""
+
+    case: str
+    role: str
+    mpm: str
+    repetition: int
+    #: The results folder.
+    folder: str
+    #: Of the cores or the workers, whichever is busier, as measured; None if unknown.
+    utilisation: float | None
+    #: Why the run counts for nothing; none: it counts.
+    reasons: tuple[str, ...]
+    measured: Mapping[str, float | None]
+    #: Predictor ("sim", or a baseline) -> figures.
+    predicted: Mapping[str, Mapping[str, float | None]]
+    #: Response times in ms at LEVELS, measured and simulated; empty without answers.
+    quantiles_ms: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> bool:
+        """Whether it counts."""
+        return not self.reasons
+
+
+@dataclass(frozen=True)
+class Error:
+    """What one predictor was off by in one case, over its valid repetitions."""
+
+    case: str
+    role: str
+    mpm: str
+    figure: str
+    predictor: str
+    utilisation: float | None
+    percent: float
+    #: Half the range of the measured values over the repetitions, in percent of their mean; None
+    #: with one repetition.
+    repeatability_percent: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Absolute errors of some cases: how many, their median and 90th percentile, and the median
+    with its sign (bias)."""
+
+    cases: int
+    median_percent: float
+    p90_percent: float
+    bias_percent: float
+    repeatability_percent: float | None
+
+
+def band_of(utilisation: float | None) -> str | None:
+    """The band that a utilisation is in."""
+    if utilisation is None:
+        return None
+    return BANDS[int(np.searchsorted(BAND_ENDS, utilisation, side="left"))]
+
+
+def errors(observations: Iterable[Observation]) -> list[Error]:
+    """Of each case, MPM, figure and predictor that has any."""
+    groups: dict[tuple[str, str], list[Observation]] = {}
+    for seen in observations:
+        if seen.valid:
+            groups.setdefault((seen.case, seen.mpm), []).append(seen)
+    return [
+        found
+        for group in groups.values()
+        for predictor in group[0].predicted
+        for figure in FIGURES
+        if (found := _error(group, figure, predictor)) is not None
+    ]
+
+
+def _error(group: Sequence[Observation], figure: str, predictor: str) -> Error | None:
+    percents = [
+        percent
+        for seen in group
+        if (percent := error_percent(
+            seen.predicted[predictor].get(figure), seen.measured.get(figure)
+        )) is not None
+    ]  # fmt: skip
+    if not percents:
+        return None
+    first = group[0]
+    used = [seen.utilisation for seen in group if seen.utilisation is not None]
+    return Error(
+        case=first.case, role=first.role, mpm=first.mpm, figure=figure, predictor=predictor,
+        utilisation=float(np.mean(used)) if used else None,
+        percent=float(np.median(percents)),
+        repeatability_percent=_repeatability(group, figure),
+    )  # fmt: skip
+
+
+def _repeatability(group: Sequence[Observation], figure: str) -> float | None:
+    values = [value for seen in group if (value := seen.measured.get(figure)) is not None]
+    if len(values) < 2 or not np.mean(values):
+        return None
+    return float(50 * (max(values) - min(values)) / np.mean(values))
+
+
+def cell(found: Iterable[Error], figure: str, predictor: str = SIM, **where: str) -> Cell | None:
+    """Of the errors of that figure and predictor; `where`: mpm, band or role they must have. None
+    if there are none."""
+    chosen = [
+        error
+        for error in found
+        if error.figure == figure
+        and error.predictor == predictor
+        and where.get("mpm", error.mpm) == error.mpm
+        and where.get("role", error.role) == error.role
+        and ("band" not in where or where["band"] == band_of(error.utilisation))
+    ]
+    if not chosen:
+        return None
+    percents = np.array([error.percent for error in chosen])
+    spread = [e.repeatability_percent for e in chosen if e.repeatability_percent is not None]
+    return Cell(
+        cases=len(chosen),
+        median_percent=float(np.median(np.abs(percents))),
+        p90_percent=float(np.quantile(np.abs(percents), 0.9, method="inverted_cdf")),
+        bias_percent=float(np.median(percents)),
+        repeatability_percent=float(np.median(spread)) if spread else None,
+    )
+
+
+def document(
+    observations: Sequence[Observation], about: Mapping[str, Any], complete: bool
+) -> dict[str, Any]:
+    """As JSON: what was asked (`about`), every observation, and every error."""
+    return {
+        "schema": SCHEMA,
+        "complete": complete,
+        **about,
+        "observations": [
+            {**dataclasses.asdict(seen), "valid": seen.valid} for seen in observations
+        ],
+        "errors": [
+            {**dataclasses.asdict(error), "band": band_of(error.utilisation)}
+            for error in errors(observations)
+        ],
+    }

@@ -1,0 +1,154 @@
+"""`mpmlab validate`: parse, call, print. Which runs count and what an error is, bench/ decides.
+
+Exit codes: 0 validated; 2 the input is wrong; 3 no run is valid; 4 an engine failed; 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from mpmlab.bench.conduct import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, describe_platform
+from mpmlab.bench.interruption import Interruption
+from mpmlab.bench.prepare import REFERENTS, RequestError, chosen_mpms, versions
+from mpmlab.bench.profile import profile_for
+from mpmlab.bench.results import ResultsError, check_out, series_folder, write_json
+from mpmlab.bench.standing import keep_standing
+from mpmlab.bench.suite import DEFAULT_SUITE, ROLES, Case, Suite, load_suite
+from mpmlab.bench.task import Watch
+from mpmlab.bench.validate import Wanted, validate, wanted
+from mpmlab.bench.validation import FILE, Observation, document, errors
+from mpmlab.core.platform import Platform
+from mpmlab.real.machine import fingerprint
+from mpmlab.report.progress import Reporter
+from mpmlab.report.validation_plot import draw_validation
+from mpmlab.report.validation_table import (
+    band_table,
+    baseline_table,
+    held_out,
+    lines,
+    mpm_table,
+    title_of,
+)
+
+#: Width of the tables when stdout is not a terminal.
+_FILE_WIDTH: Final = 160
+
+
+@click.command("validate")
+@click.option("--engine", type=click.Choice(REFERENTS), default="real",
+              show_default=True, help="What the simulation is held against.")  # fmt: skip
+@click.option("--mpm", "mpms", default="all", show_default=True, metavar="NAMES",
+              help="prefork, worker, event, several with commas, or all.")  # fmt: skip
+@click.option("--suite", default=DEFAULT_SUITE, show_default=True, metavar="NAME|PATH",
+              help="The cases: a shipped suite, or a TOML file.")  # fmt: skip
+@click.option("--case", "names", multiple=True, metavar="NAME", help="Only this. Repeatable.")
+@click.option("--role", type=click.Choice(ROLES), help="Only cases for fitting, or held out.")
+@click.option("--repeat", "repetitions", type=click.IntRange(1, 100), default=1, show_default=True,
+              help="Repetitions, in alternating order.")  # fmt: skip
+@click.option("--duration", "duration_s", type=float, metavar="S",
+              help="Seconds of load of each run. Default: the scenario's.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
+              help="Of every random number of the load.")  # fmt: skip
+@click.option("--httpd", metavar="PATH", help="The program of the httpd engine.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
+              show_default=True, help="Where the results folder is made.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="No progress, only results.")
+def validate_command(quiet: bool, out: Path, **typed: Any) -> int:
+    """Hold the simulation against measured runs of a suite of scenarios.
+
+    Exit code: 0 validated, 2 wrong input, 3 no run is valid, 4 an engine failed, 130
+    interrupted."""
+    interruption = Interruption()
+    with interruption.installed(), Reporter(quiet) as reporter:
+        suite = load_suite(typed.pop("suite"))
+        asked = _wanted(suite, **typed)
+        try:
+            check_out(out)
+        except ResultsError as error:
+            raise RequestError(f"--out: {error}") from error
+        watch = Watch(interruption, reporter.advance)
+        platform = profile_for(("sim",), False, reporter.phase, reporter.advance)
+        folder = series_folder(out, f"validate-{asked.engine}", suite.name, asked.seed)
+        seen = _carry_out(asked, platform, watch, reporter, interruption, folder)
+    complete = len(seen) == len(asked.benches) * asked.repetitions
+    found = document(seen, _about(asked, platform), complete)
+    write_json(folder / FILE, found)
+    keep_standing(found)
+    draw_validation(folder, seen, asked.engine)
+    _print(seen, asked.engine, folder)
+    if interruption:
+        return EXIT_INTERRUPTED
+    if any(reason.startswith("incomplete") for one in seen for reason in one.reasons):
+        return EXIT_FAILED
+    return 0 if any(one.valid for one in seen) else EXIT_INVALID
+
+
+def _wanted(
+    suite: Suite, engine: str, mpms: str, names: Sequence[str], role: str | None,
+    repetitions: int, seed: int, duration_s: float | None, httpd: str | None, **_: Any,
+) -> Wanted:  # fmt: skip
+    cases = _chosen(suite, names, role)
+    return wanted(suite, cases, chosen_mpms(mpms), engine, repetitions, seed, duration_s, httpd)
+
+
+def _chosen(suite: Suite, names: Sequence[str], role: str | None) -> list[Case]:
+    known = [case.name for case in suite.cases]
+    for name in names:
+        if name not in known:
+            raise RequestError(f"--case {name!r}; {suite.path} has: {', '.join(known)}")
+    return [
+        case
+        for case in suite.cases
+        if (not names or case.name in names) and (role is None or case.role == role)
+    ]
+
+
+def _carry_out(
+    asked: Wanted, platform: Platform, watch: Watch, reporter: Reporter,
+    interruption: Interruption, folder: Path,
+) -> list[Observation]:  # fmt: skip
+    seen: list[Observation] = []
+    total = len(asked.benches) * asked.repetitions
+    with interruption.polite():
+        for one in validate(asked, platform, watch, reporter.phase, folder):
+            seen.append(one)
+            verdict = "valid" if one.valid else f"NOT COUNTED: {one.reasons[0]}"
+            reporter.say(f"{len(seen)} of {total}: {one.case}, {one.mpm}: {verdict}")
+            if interruption:
+                break
+    return seen
+
+
+def _about(asked: Wanted, platform: Platform) -> dict[str, Any]:
+    return {
+        "suite": asked.suite.name,
+        "engine": asked.engine,
+        "repetitions": asked.repetitions,
+        "seed": asked.seed,
+        "machine": {name: str(value) for name, value in fingerprint().items()},
+        "versions": versions(),
+        "platform": describe_platform(platform),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _print(seen: Sequence[Observation], engine: str, folder: Path) -> None:
+    out = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    found = errors(seen)
+    unseen = held_out(found)
+    chosen, title = unseen or found, title_of(engine, "held-out" if unseen else None)
+    out.print()
+    if chosen:
+        out.print(band_table(chosen, title))
+        out.print(mpm_table(chosen, title))
+        out.print(baseline_table(chosen, title))
+    for text in (*lines(seen), f"results and pictures: {folder}"):
+        out.print(text, markup=False, soft_wrap=True)
