@@ -130,6 +130,7 @@ def _carry_out(
 def _about(asked: Wanted, platform: Platform) -> dict[str, Any]:
     return {
         "suite": asked.suite.name,
+        "whole": asked.whole,
         "engine": asked.engine,
         "repetitions": asked.repetitions,
         "seed": asked.seed,

@@ -74,9 +74,10 @@ def standing_of(document: Mapping[str, Any]) -> Standing:
 
 
 def keep_standing(document: Mapping[str, Any]) -> Path | None:
-    """Keep a validation for its profile, if it was complete and had held-out cases; its path."""
+    """Keep a validation for its profile, if it was of a whole suite, complete, and some held-out
+    case was valid; its path. A part of a suite would only push out the whole."""
     standing = standing_of(document)
-    if not document["complete"] or not standing.errors:
+    if not (document["whole"] and document["complete"] and standing.errors):
         return None
     path = _path(standing.platform, standing.engine)
     path.parent.mkdir(parents=True, exist_ok=True)

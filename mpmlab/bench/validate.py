@@ -20,7 +20,7 @@ from mpmlab.bench.conduct import conduct, keep
 from mpmlab.bench.gates import failures
 from mpmlab.bench.prepare import Asked, Bench, prepare
 from mpmlab.bench.results import Results
-from mpmlab.bench.suite import Case, Suite, pool_directives
+from mpmlab.bench.suite import HELD_OUT, Case, Suite, pool_directives
 from mpmlab.bench.task import Task, Watch
 from mpmlab.bench.validation import FIGURES, LEVELS, SIM, Observation
 from mpmlab.core.platform import Platform
@@ -38,6 +38,12 @@ class Wanted:
     repetitions: int
     seed: int
     benches: tuple[tuple[Case, Bench], ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every held-out case of the suite is among them."""
+        asked = {case.name for case, _ in self.benches}
+        return all(case.name in asked for case in self.suite.cases if case.role == HELD_OUT)
 
     def turns(self) -> Iterator[tuple[int, Case, Bench]]:
         """What is run when: every other repetition backwards."""

@@ -88,6 +88,15 @@ def test_turns_go_back_and_forth() -> None:
     names = [(repetition, case.name) for repetition, case, _ in asked.turns()]
     first, second = suite.cases[0].name, suite.cases[1].name
     assert names == [(1, first), (1, second), (2, second), (2, first)]
+    assert not asked.whole
+
+
+def test_a_part_of_a_suite_is_not_the_whole() -> None:
+    """The whole is every held-out case, with or without those for fitting."""
+    suite = load_suite("reference")
+    unseen = [case for case in suite.cases if case.role == HELD_OUT]
+    assert wanted(suite, unseen, ("event",), "real", 1, 1, 1.0).whole
+    assert not wanted(suite, unseen[1:], ("event",), "real", 1, 1, 1.0).whole
 
 
 GOOD = '[[case]]\nname = "a"\nscenario = "cpu"\nrole = "train"\n'

@@ -161,7 +161,7 @@ def test_pictures_draw_every_run() -> None:
 # ---- what is kept --------------------------------------------------------------------------------
 
 ABOUT = {
-    "suite": "reference", "engine": "real", "platform": "here (abc)",
+    "suite": "reference", "whole": True, "engine": "real", "platform": "here (abc)",
     "created": "2026-11-24T10:00:00+00:00",
 }  # fmt: skip
 
@@ -211,7 +211,8 @@ def test_an_error_is_told_for_its_mpm_and_band_only() -> None:
 
 
 def test_half_a_validation_is_not_kept(cache: Path) -> None:
-    """Nor one without held-out cases."""
+    """Nor one of some cases of a suite, nor one without held-out cases."""
+    assert keep_standing({**kept_document(), "whole": False}) is None
     assert keep_standing(kept_document(complete=False)) is None
     trained = document([seen(role="train")], ABOUT, True)
     assert keep_standing(trained) is None
