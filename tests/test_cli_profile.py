@@ -107,12 +107,16 @@ def test_show_has_a_row_for_every_field(tmp_path: Path, say: Say) -> None:
 
 
 def test_a_shared_end_of_sources_stands_once_below(tmp_path: Path, say: Say) -> None:
-    """The table says [1], the line below what that is; no source is lost, and none is obeyed."""
+    """The table says [1], the line below what that is; the end of only one stays where it is. No
+    source is lost, and none is obeyed."""
     path = tmp_path / "rig.toml"
-    write_platform(made(), path)
+    platform = made()
+    alone = {**platform.sources, "exit_us": provenance("a guess; another rig", "2026-07-23")}
+    write_platform(replace(platform, sources=alone), path)
     said = say("show", path)
     assert said.count("one rig") == 1
     assert said.endswith("[1] one rig\n")
+    assert row(said, "exit")[-1] == "a guess; another rig"
     assert row(said, "fork")[-1] == "[red]guess[/red] :smile:"
 
 
@@ -253,6 +257,7 @@ def test_diff_has_values_ratio_and_both_sources(tmp_path: Path, say: Say) -> Non
     assert row(said, "costs.fork")[:6] == ["both", "costs.fork", "us", "12346", "24691", "2.000"]
     assert "A: [red]guess[/red] :smile:, 2024-02-29" in said
     assert "B: [red]guess[/red] :smile:, 2024-02-29" in said
+    assert row(said, "facts.gil")[0] == ""
     assert row(said, "facts.gil")[3:6] == ["true", "false", "-"]
     assert row(said, "facts.cores")[:6] == ["only A", "facts.cores", "", "2", "1", "0.500"]
     assert row(said, "facts.somaxconn")[0] == "only B"

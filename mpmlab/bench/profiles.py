@@ -34,7 +34,7 @@ NOT_MEASURED: Final = (
 )
 #: How the probe names its files: fingerprint of the machine, then of the code.
 _KEPT: Final = re.compile(r"([0-9a-f]{16})-[0-9a-f]{8}")
-#: Stands for the source of a field that has none, while it is written; never seen outside.
+#: Stands for a source while fields that have none are written, too; never seen outside.
 _NOWHERE: Final = provenance("not in the profile", "1970-01-01")
 
 
@@ -190,8 +190,7 @@ def values_of(platform: Platform) -> list[Value]:
     could not be written (a number without source): one that was read can."""
     own = tomllib.loads(format_platform(platform))
     every = {item.name: _NOWHERE for kind in (Costs, Platform) for item in fields(kind)}
-    whole = replace(platform, sources={**every, **platform.sources})
-    document = tomllib.loads(format_platform(whole))
+    document = tomllib.loads(format_platform(replace(platform, sources=every)))
     found = []
     for section in ("costs", "facts"):
         for key, entry in document[section].items():
