@@ -188,13 +188,27 @@ def test_another_process_than_the_plan_says_is_rejected() -> None:
         assert test.rejected
 
 
-def test_gaps_are_counted_over_a_millisecond_and_thinned() -> None:
-    """At 10,000/s a gap is taken over ten requests, and no more than MOST_GAPS are."""
+def test_gaps_are_counted_over_milliseconds_and_thinned() -> None:
+    """At 10,000/s a gap is taken over 25 requests, and no more than MOST_GAPS are."""
     planned_s = planned("constant", 10_000, 1, 100_000)
     test = arrival_test(planned_s, planned_s, poisson=False)
     assert test is not None
-    assert test.requests_per_gap == 10
+    assert test.requests_per_gap == 25
     assert MOST_GAPS / 2 < test.gaps <= MOST_GAPS
+
+
+@pytest.mark.parametrize("rate_per_s", [200, 400, 600, 1000, 5000])
+def test_a_client_that_takes_its_time_for_each_request_is_punctual(rate_per_s: int) -> None:
+    """A tenth of a millisecond for each request, so that no two leave closer than that, is what a
+    clean run on a slow machine looks like; at no rate that one client can do is it rejected."""
+    for seed in range(20):
+        planned_s = planned("poisson", rate_per_s, seed, 10_000)
+        begun_s = planned_s.copy()
+        for i in range(1, len(begun_s)):
+            begun_s[i] = max(begun_s[i], begun_s[i - 1] + 1e-4)
+        test = arrival_test(planned_s, begun_s, poisson=True)
+        assert test is not None
+        assert not test.rejected, (seed, test)
 
 
 def test_few_gaps_are_not_judged() -> None:
