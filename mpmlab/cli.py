@@ -22,6 +22,7 @@ from mpmlab.bench.results import ResultsError
 from mpmlab.bench.slo import SloError
 from mpmlab.bench.task import EngineError
 from mpmlab.cli_bench import bench_command, stdout
+from mpmlab.cli_calibrate import calibrate_command
 from mpmlab.cli_compare import compare_command
 from mpmlab.cli_export import export_command
 from mpmlab.cli_profile import profile_command
@@ -95,5 +96,8 @@ def list_scenarios() -> None:
     stdout().print(scenario_table((name, load_scenario(name)) for name in shipped_scenarios()))
 
 
-for command in (bench_command, compare_command, export_command, profile_command, validate_command):
+for command in (
+    bench_command, calibrate_command, compare_command, export_command, profile_command,
+    validate_command,
+):  # fmt: skip
     commands.add_command(command)

@@ -122,7 +122,7 @@ class _Runner:
         self.bench, self.out = bench, out
         self.interruption, self.reporter = interruption, reporter
         self.watch = Watch(interruption, reporter.advance)
-        self.platform = profile_for(
+        self.profiles = profile_for(
             bench.engines, refresh_profile, reporter.phase, reporter.advance
         )
         #: What ended a search before its end.
@@ -139,7 +139,13 @@ class _Runner:
                 reporter.say(f"repetition {repetition} of {bench.repetitions}: {task.mpm}")
             with self.interruption.polite():
                 folder, results = conduct(
-                    bench, task, self.platform, self.watch, reporter.phase, self.out, repetition
+                    bench,
+                    task,
+                    self.profiles.of(task.mpm),
+                    self.watch,
+                    reporter.phase,
+                    self.out,
+                    repetition,
                 )
             with self.interruption.polite(patience=False):
                 reporter.phase(f"{task.mpm}: saving results and pictures")
@@ -159,7 +165,7 @@ class _Runner:
                 try:
                     with self.interruption.polite():
                         knees[name] = search_knee(
-                            self.bench, position, engine, self.platform, self.watch,
+                            self.bench, position, engine, self.profiles.of(task.mpm), self.watch,
                             self.reporter.phase, self.out, draw, self._tell(name),
                         )  # fmt: skip
                 except SearchEnded as ended:
@@ -192,31 +198,31 @@ def _conclude(runner: _Runner, done: Done) -> int:
         _say(out, series_lines(all_results))
         _say(out, (f"results and pictures: {runner.out}",))
     elif done:
-        _print_single(out, done)
+        _print_single(out, done, runner.profiles.engine)
         for folder, results in done:
             _say(out, (*run_lines(results), f"results and pictures: {folder}"))
     return exit_code(all_results, bool(runner.interruption))
 
 
-def _print_single(out: Console, done: Done) -> None:
+def _print_single(out: Console, done: Done, engine: str) -> None:
     summaries = {results.experiment.mpm: results.summaries() for _, results in done}
     asked = done[0][1].experiment
     title = f"{asked.scenario}, seed {asked.seed}, {asked.duration_s:g} s"
     # Three engines of three MPMs side by side are wider than a page.
     wide = max(map(len, summaries.values())) > _SIDE_BY_SIDE
     parts = [[one] for one in done] if wide else [done]
-    standing = find_standing(asked.platform, "real")
-    validated = None if standing is None else {
-        results.experiment.mpm: _errors_of(standing, results) for _, results in done
-    }  # fmt: skip
+    found = _standings(done, engine)
+    validated = {
+        results.experiment.mpm: _errors_of(found[results.experiment.mpm], results)
+        for _, results in done
+        if results.experiment.mpm in found
+    }
     for part in parts:
         chosen = {results.experiment.mpm: summaries[results.experiment.mpm] for _, results in part}
-        out.print(comparison(chosen, title, validated))
+        out.print(comparison(chosen, title, validated or None))
     if any("sim" in engines for engines in summaries.values()):
-        said = NOT_VALIDATED
-        if standing is not None:
-            said = VALIDATED.format(what=standing.describe())
-        out.print(said)
+        for said in _said_of(found, [results.experiment.mpm for _, results in done]):
+            out.print(said)
     for part in parts:
         out.print(
             gate_table({
@@ -225,6 +231,28 @@ def _print_single(out: Console, done: Done) -> None:
                 for engine, run in results.runs.items()
             })
         )  # fmt: skip
+
+
+def _standings(done: Done, engine: str) -> dict[str, Standing]:
+    """What is known of each MPM's profile, by MPM."""
+    found = {}
+    for _, results in done:
+        standing = find_standing(results.experiment.platform, engine)
+        if standing is not None:
+            found[results.experiment.mpm] = standing
+    return found
+
+
+def _said_of(found: Mapping[str, Standing], mpms: Sequence[str]) -> list[str]:
+    """How far the simulated columns may be trusted: a sentence for each that differs."""
+    said: dict[str, list[str]] = {}
+    for mpm in mpms:
+        standing = found.get(mpm)
+        text = NOT_VALIDATED if standing is None else VALIDATED.format(what=standing.describe())
+        said.setdefault(text, []).append(mpm)
+    if len(said) == 1:
+        return list(said)
+    return [f"{', '.join(names)}: {text}" for text, names in said.items()]
 
 
 def _errors_of(standing: Standing, results: Results) -> Callable[[str], Cell | None]:

@@ -1,7 +1,7 @@
 """`mpmlab validate`: parse, call, print. Which runs count and what an error is, bench/ decides.
 
-Exit codes: 0 validated; 2 the input is wrong; 3 no run is valid; 4 an engine failed; 130
-interrupted.
+Exit codes: 0 validated; 1 a target of the suite was missed; 2 the input is wrong; 3 no run is
+valid; 4 an engine failed; 130 interrupted. A target with too few cases is not missed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,23 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from mpmlab.bench.conduct import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, describe_platform
+from mpmlab.bench.conduct import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_INVALID,
+    EXIT_MISSED,
+    describe_platform,
+)
 from mpmlab.bench.interruption import Interruption
 from mpmlab.bench.prepare import REFERENTS, RequestError, chosen_mpms, versions
-from mpmlab.bench.profile import profile_for
+from mpmlab.bench.profile import Profiles, profile_for
 from mpmlab.bench.results import ResultsError, check_out, series_folder, write_json
 from mpmlab.bench.standing import keep_standing
-from mpmlab.bench.suite import DEFAULT_SUITE, ROLES, Case, Suite, load_suite
+from mpmlab.bench.suite import DEFAULT_SUITE, HELD_OUT, ROLES, Case, Suite, load_suite
+from mpmlab.bench.targets import Verdict, any_missed, verdicts
 from mpmlab.bench.task import Watch
 from mpmlab.bench.validate import Wanted, validate, wanted
 from mpmlab.bench.validation import FILE, Observation, document, errors
-from mpmlab.core.platform import Platform
 from mpmlab.real.machine import fingerprint
 from mpmlab.report.progress import Reporter
 from mpmlab.report.validation_plot import draw_validation
@@ -36,6 +42,12 @@ from mpmlab.report.validation_table import (
     lines,
     mpm_table,
     title_of,
+)
+from mpmlab.report.validation_targets import (
+    coverage_table,
+    order_lines,
+    order_table,
+    target_table,
 )
 
 #: Width of the tables when stdout is not a terminal.
@@ -64,8 +76,8 @@ _FILE_WIDTH: Final = 160
 def validate_command(quiet: bool, out: Path, **typed: Any) -> int:
     """Hold the simulation against measured runs of a suite of scenarios.
 
-    Exit code: 0 validated, 2 wrong input, 3 no run is valid, 4 an engine failed, 130
-    interrupted."""
+    Exit code: 0 validated, 1 a target of the suite was missed, 2 wrong input, 3 no run is valid, 4
+    an engine failed, 130 interrupted."""
     interruption = Interruption()
     with interruption.installed(), Reporter(quiet) as reporter:
         suite = load_suite(typed.pop("suite"))
@@ -75,20 +87,27 @@ def validate_command(quiet: bool, out: Path, **typed: Any) -> int:
         except ResultsError as error:
             raise RequestError(f"--out: {error}") from error
         watch = Watch(interruption, reporter.advance)
-        platform = profile_for(("sim",), False, reporter.phase, reporter.advance)
+        profiles = profile_for((asked.engine, "sim"), False, reporter.phase, reporter.advance)
         folder = series_folder(out, f"validate-{asked.engine}", suite.name, asked.seed)
-        seen = _carry_out(asked, platform, watch, reporter, interruption, folder)
+        seen = _carry_out(asked, profiles, watch, reporter, interruption, folder)
     complete = len(seen) == len(asked.benches) * asked.repetitions
-    found = document(seen, _about(asked, platform), complete)
+    judged = verdicts(suite.targets, errors(seen), seen)
+    found = document(seen, _about(asked, profiles), complete, [one.to_dict() for one in judged])
     write_json(folder / FILE, found)
     keep_standing(found)
     draw_validation(folder, seen, asked.engine)
-    _print(seen, asked.engine, folder)
-    if interruption:
+    _print(seen, judged, asked.engine, folder)
+    return _exit_code(seen, judged, bool(interruption))
+
+
+def _exit_code(seen: Sequence[Observation], judged: Sequence[Verdict], interrupted: bool) -> int:
+    if interrupted:
         return EXIT_INTERRUPTED
     if any(reason.startswith("incomplete") for one in seen for reason in one.reasons):
         return EXIT_FAILED
-    return 0 if any(one.valid for one in seen) else EXIT_INVALID
+    if not any(one.valid for one in seen):
+        return EXIT_INVALID
+    return EXIT_MISSED if any_missed(judged) else 0
 
 
 def _wanted(
@@ -112,13 +131,13 @@ def _chosen(suite: Suite, names: Sequence[str], role: str | None) -> list[Case]:
 
 
 def _carry_out(
-    asked: Wanted, platform: Platform, watch: Watch, reporter: Reporter,
+    asked: Wanted, profiles: Profiles, watch: Watch, reporter: Reporter,
     interruption: Interruption, folder: Path,
 ) -> list[Observation]:  # fmt: skip
     seen: list[Observation] = []
     total = len(asked.benches) * asked.repetitions
     with interruption.polite():
-        for one in validate(asked, platform, watch, reporter.phase, folder):
+        for one in validate(asked, profiles, watch, reporter.phase, folder):
             seen.append(one)
             verdict = "valid" if one.valid else f"NOT COUNTED: {one.reasons[0]}"
             reporter.say(f"{len(seen)} of {total}: {one.case}, {one.mpm}: {verdict}")
@@ -127,7 +146,7 @@ def _carry_out(
     return seen
 
 
-def _about(asked: Wanted, platform: Platform) -> dict[str, Any]:
+def _about(asked: Wanted, profiles: Profiles) -> dict[str, Any]:
     return {
         "suite": asked.suite.name,
         "whole": asked.whole,
@@ -136,12 +155,17 @@ def _about(asked: Wanted, platform: Platform) -> dict[str, Any]:
         "seed": asked.seed,
         "machine": {name: str(value) for name, value in fingerprint().items()},
         "versions": versions(),
-        "platform": describe_platform(platform),
+        "platforms": {
+            mpm: describe_platform(profiles.of(mpm))
+            for mpm in dict.fromkeys(bench.tasks[0].mpm for _, bench in asked.benches)
+        },
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _print(seen: Sequence[Observation], engine: str, folder: Path) -> None:
+def _print(
+    seen: Sequence[Observation], judged: Sequence[Verdict], engine: str, folder: Path
+) -> None:
     out = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
     found = errors(seen)
     unseen = held_out(found)
@@ -151,5 +175,13 @@ def _print(seen: Sequence[Observation], engine: str, folder: Path) -> None:
         out.print(band_table(chosen, title))
         out.print(mpm_table(chosen, title))
         out.print(baseline_table(chosen, title))
-    for text in (*lines(seen), f"results and pictures: {folder}"):
+    unseen_title = title_of(engine, HELD_OUT)
+    for table in (
+        coverage_table(seen, unseen_title),
+        order_table(seen, unseen_title),
+        target_table(judged, unseen_title),
+    ):
+        if table is not None:
+            out.print(table)
+    for text in (*lines(seen), *order_lines(seen), f"results and pictures: {folder}"):
         out.print(text, markup=False, soft_wrap=True)

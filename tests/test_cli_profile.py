@@ -97,11 +97,12 @@ def test_show_has_a_row_for_every_field(tmp_path: Path, say: Say) -> None:
     said = say("show", path)
     for value in values_of(read_platform(path)):
         assert row(said, value.key)
-    assert row(said, "thread")[1:] == ["thread", "12346", "us", "2026-07-23", "own thread_us [1]"]
+    source = "own thread_us [1]"
+    assert row(said, "thread")[1:] == ["thread", "12346", "-", "us", "2026-07-23", source]
     assert row(said, "gil")[2] == "true"
-    assert row(said, "somaxconn")[2:4] == ["128", ""]
-    assert row(said, "latency")[2:4] == ["0.5", "us"]
-    assert row(said, "cores")[2:] == ["1", "", "-", "mpmlab's default; not in the profile"]
+    assert row(said, "somaxconn")[2:4] == ["128", "-"]
+    assert row(said, "latency")[2:4] == ["0.5", "-"]
+    assert row(said, "cores")[2:] == ["1", "-", "", "-", "mpmlab's default; not in the profile"]
     assert f"file: {path}\n" in said
     assert "not validated" in said
 
@@ -144,7 +145,8 @@ def test_show_as_json_is_the_same_in_full(say: Say) -> None:
     for value in values_of(platform):
         entry = told[value.section][value.key]
         assert entry == {
-            "value": value.value, "unit": value.unit, "source": value.source, "date": value.date
+            "value": value.value, "unit": value.unit, "source": value.source, "date": value.date,
+            "interval": value.interval,
         }  # fmt: skip
     assert "not validated" in told["standing"]
     assert told["origin"] == "shipped"

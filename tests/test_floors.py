@@ -31,6 +31,7 @@ FLOORS = {
     "mpmlab.report": 5,
     "mpmlab.cli_options": 6,
     "mpmlab.cli_bench": 6,
+    "mpmlab.cli_calibrate": 6,
     "mpmlab.cli_compare": 6,
     "mpmlab.cli_export": 6,
     "mpmlab.cli_profile": 6,

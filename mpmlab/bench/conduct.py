@@ -96,13 +96,13 @@ def _run_engines(
         else:
             beside = runs.get("real", runs.get("httpd"))
             lead_s = None if beside is None else beside.lead_s
-            runs[engine] = run_sim(task, *_world_of(beside, platform), watch, lead_s)
+            runs[engine] = run_sim(task, *world_of(beside, platform), watch, lead_s)
         if runs[engine].faults:
             break
     return runs
 
 
-def _world_of(real: Run | None, platform: Platform) -> tuple[Platform, int]:
+def world_of(real: Run | None, platform: Platform) -> tuple[Platform, int]:
     """The platform and cores to simulate. Beside a real run both are asked the same question: as
     many cores, costs at the speed that the machine had then, not when it was probed, and (lead_s)
     a load that meets the parent's housekeeping at the same point of its second."""

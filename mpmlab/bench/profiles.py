@@ -1,7 +1,8 @@
 """Cost profiles by name: which there are, what each says, and how two of them differ.
 
-Three kinds are known by a name: those shipped with mpmlab, "local" (this machine's, where
-real/probe.py keeps it), and what else that cache folder holds, by the names of its files. Any other
+Four kinds are known by a name: those shipped with mpmlab, "local" (this machine's, where
+real/probe.py keeps it), those calibrated here by engine and MPM, and what else the probe's cache
+folder holds, by the names of its files. Any other
 is known by its path. Only finding, reading and comparing live here: nothing is measured, whatever
 is missing (profile.py does that), and nothing is printed.
 """
@@ -19,9 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from mpmlab.bench.conduct import describe_platform
+from mpmlab.bench.prepare import REFERENTS
+from mpmlab.bench.profile import calibrated_path
 from mpmlab.bench.standing import find_standing
 from mpmlab.core.platform import Costs, Platform
 from mpmlab.core.platform_file import format_platform, provenance, read_platform
+from mpmlab.mpms.catalog import CATALOG
 from mpmlab.platforms import shipped_names
 from mpmlab.real.machine import fingerprint_key
 from mpmlab.real.probe import profile_path
@@ -47,6 +51,7 @@ class Origin(StrEnum):
 
     SHIPPED = "shipped"
     LOCAL = "this machine"
+    CALIBRATED = "this machine, calibrated"
     OTHER_CODE = "this machine, another version of mpmlab"
     OTHER_MACHINE = "another machine, kernel or interpreter"
     FILE = "file"
@@ -80,6 +85,7 @@ class Value:
     unit: str
     source: str | None  # None: the profile does not have it, and mpmlab's default holds
     date: str | None  # ISO 8601; None as for `source`
+    interval: tuple[float, float] | None = None  # of 95 %, where there is one
 
 
 @dataclass(frozen=True)
@@ -112,9 +118,10 @@ class Difference:
 
 def standing(platform: Platform) -> str:
     """How far numbers simulated with this profile may be trusted, in words."""
-    found = find_standing(describe_platform(platform), "real")
-    if found is not None:
-        return found.describe()
+    text = describe_platform(platform)
+    found = [standing for engine in REFERENTS if (standing := find_standing(text, engine))]
+    if found:
+        return "; ".join(standing.describe() for standing in found)
     return f"not validated: no error of numbers simulated with {platform.name!r} is known"
 
 
@@ -122,12 +129,13 @@ def standing(platform: Platform) -> str:
 
 
 def places() -> list[Place]:
-    """The profiles that have a name: local (if it was measured), shipped, the rest of the cache."""
+    """The profiles that have a name: local (if it was measured), those calibrated here
+    (real-worker, httpd-event ...), shipped, the rest of the cache."""
     kept = _kept()
     own = profile_path()
     local = [replace(place, name=LOCAL) for place in kept if place.path == own]
     shipped = [Place(name, Origin.SHIPPED, _shipped_path(name)) for name in shipped_names()]
-    return local + shipped + [place for place in kept if place.path != own]
+    return local + _calibrated() + shipped + [place for place in kept if place.path != own]
 
 
 def find(text: str) -> Place:
@@ -167,6 +175,18 @@ def _shipped_path(name: str) -> Path:
     return Path(str(resources.files("mpmlab.platforms") / f"{name}.toml"))
 
 
+def _calibrated() -> list[Place]:
+    """Those that simulations beside an engine use, as far as they are there."""
+    paths = {
+        f"{engine}-{mpm}": calibrated_path(engine, mpm) for engine in REFERENTS for mpm in CATALOG
+    }
+    return [
+        Place(name, Origin.CALIBRATED, path, fingerprint_key())
+        for name, path in paths.items()
+        if path.exists()
+    ]
+
+
 def _kept() -> list[Place]:
     """What the probe keeps in its folder, by the names of the files."""
     own = profile_path()
@@ -195,8 +215,9 @@ def values_of(platform: Platform) -> list[Value]:
     for section in ("costs", "facts"):
         for key, entry in document[section].items():
             told = own.get(section, {}).get(key, {})
-            source, date = told.get("source"), told.get("date")
-            found.append(Value(section, key, entry["value"], entry["unit"], source, date))
+            source, date, ends = (told.get(part) for part in ("source", "date", "interval"))
+            interval = None if ends is None else (ends[0], ends[1])
+            found.append(Value(section, key, entry["value"], entry["unit"], source, date, interval))
     return found
 
 
@@ -293,4 +314,4 @@ def _place(place: Place) -> dict[str, Any]:
 
 def _entry(value: Value) -> dict[str, Any]:
     told = asdict(value)
-    return {key: told[key] for key in ("value", "unit", "source", "date")}
+    return {key: told[key] for key in ("value", "unit", "source", "date", "interval")}

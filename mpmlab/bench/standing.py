@@ -16,11 +16,10 @@ from typing import Any, Final
 
 from mpmlab.bench.results import write_json
 from mpmlab.bench.suite import HELD_OUT
-from mpmlab.bench.validation import SCHEMA, SIM, Cell, Error, band_of, cell
+from mpmlab.bench.targets import MISSED, UNDECIDED
+from mpmlab.bench.validation import FEWEST, SCHEMA, SIM, Cell, Error, band_of, cell
 from mpmlab.real.probe import profile_path
 
-#: Fewer cases than this say nothing of a 90th percentile, and little of a median.
-FEWEST: Final = 2
 _FIELDS: Final = (
     "case", "role", "mpm", "figure", "predictor", "utilisation", "percent",
     "repeatability_percent",
@@ -36,6 +35,11 @@ class Standing:
     suite: str
     created: str
     errors: tuple[Error, ...]
+    #: Of the suite's targets: how many there are, how many were missed, and of how many that could
+    #: not be said.
+    targets: int = 0
+    missed: int = 0
+    undecided: int = 0
 
     def cell(self, mpm: str, utilisation: float | None, figure: str) -> Cell | None:
         """The error of that figure for the MPM in that band; None if it was not validated there."""
@@ -46,17 +50,22 @@ class Standing:
         return None if found is None or found.cases < FEWEST else found
 
     def describe(self) -> str:
-        """One sentence for people."""
+        """One sentence for people. A simulation that missed a target of its suite is rejected, and
+        its errors are told all the same."""
         cases = len({(error.case, error.mpm) for error in self.errors})
+        rejected = ""
+        if self.missed:
+            rejected = f"; rejected: {self.missed} of {self.targets} targets missed"
+            rejected += f", {self.undecided} undecided" if self.undecided else ""
         return (
             f"validated on {self.created[:10]} against {self.engine}: {cases} held-out cases of "
-            f"the suite {self.suite}"
+            f"the suite {self.suite}{rejected}"
         )
 
 
 def standing_of(document: Mapping[str, Any]) -> Standing:
-    """What a validation's document says of its profile. KeyError, TypeError or ValueError name what
-    is wrong with it."""
+    """What a validation's document says of its `platform`. KeyError, TypeError or ValueError name
+    what is wrong with it."""
     if document["schema"] != SCHEMA:
         raise ValueError(f"schema is {document['schema']!r}; this reads {SCHEMA!r}")
     found = tuple(
@@ -64,26 +73,38 @@ def standing_of(document: Mapping[str, Any]) -> Standing:
         for error in document["errors"]
         if error["role"] == HELD_OUT and error["predictor"] == SIM
     )
+    states = [target["state"] for target in document["targets"]]
     return Standing(
         platform=str(document["platform"]),
         engine=str(document["engine"]),
         suite=str(document["suite"]),
         created=str(document["created"]),
         errors=found,
+        targets=len(states),
+        missed=states.count(MISSED),
+        undecided=states.count(UNDECIDED),
     )
 
 
-def keep_standing(document: Mapping[str, Any]) -> Path | None:
-    """Keep a validation for its profile, if it was of a whole suite, complete, and some held-out
-    case was valid; its path. A part of a suite would only push out the whole."""
-    standing = standing_of(document)
-    if not (document["whole"] and document["complete"] and standing.errors):
-        return None
-    path = _path(standing.platform, standing.engine)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {name: document[name] for name in document if name != "observations"}
-    write_json(path, kept)
-    return path
+def keep_standing(document: Mapping[str, Any]) -> list[Path]:
+    """Keep a validation for each of its profiles (`platforms`: MPM -> profile), if it was of a
+    whole suite, complete, and some held-out case was valid; the paths. A part of a suite would only
+    push out the whole."""
+    if not (document["whole"] and document["complete"]):
+        return []
+    paths = []
+    for platform in dict.fromkeys(document["platforms"].values()):
+        kept = {name: document[name] for name in document if name != "observations"}
+        kept["platform"] = platform
+        mpms = [mpm for mpm, name in document["platforms"].items() if name == platform]
+        kept["errors"] = [error for error in document["errors"] if error["mpm"] in mpms]
+        standing = standing_of(kept)
+        if standing.errors:
+            path = _path(platform, standing.engine)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, kept)
+            paths.append(path)
+    return paths
 
 
 def find_standing(platform: str, engine: str) -> Standing | None:
@@ -94,6 +115,22 @@ def find_standing(platform: str, engine: str) -> Standing | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return standing if standing.platform == platform else None
+
+
+def trust(platform: str, mpm: str, utilisation: float | None) -> str:
+    """A few words for pictures: the validated errors of that profile's mean and p99 at the
+    utilisation, or that there are none."""
+    for engine in ("real", "httpd"):
+        standing = find_standing(platform, engine)
+        cells = {
+            name: standing.cell(mpm, utilisation, figure)
+            for name, figure in (("mean", "mean_ms"), ("p99", "p99_ms"))
+            if standing is not None
+        }
+        told = [f"{name} ± {c.median_percent:.2g} %" for name, c in cells.items() if c is not None]
+        if told:
+            return f"sim validated: {', '.join(told)}"
+    return "sim not validated"
 
 
 def _path(platform: str, engine: str) -> Path:

@@ -1,7 +1,8 @@
 """What came of a validation: how far a simulation was off, by figure, MPM and utilisation.
 
-Pure arithmetic over observations; validate.py makes them, report/ shows them. An error is that of
-the simulated value against the measured one, in percent. Of a case that was repeated it is the
+Pure arithmetic over observations; validate.py makes them, report/ shows them. Prediction bands are
+coverage.py, orders ordering.py, and whether it is all good enough says targets.py. An error is that
+of the simulated value against the measured one, in percent. Of a case that was repeated it is the
 median of its repetitions; over cases the median and the 90th percentile of absolute errors are
 told. Runs that are not valid have no error; how many there were is told, too.
 """
@@ -18,7 +19,7 @@ import numpy as np
 from mpmlab.bench.summary import error_percent
 
 #: Name and version of the JSON document.
-SCHEMA: Final = "mpmlab-validation-1"
+SCHEMA: Final = "mpmlab-validation-2"
 FILE: Final = "validation.json"
 #: Figures that are held against one another: field of Summary -> what people call it.
 FIGURES: Final = {
@@ -31,10 +32,15 @@ FIGURES: Final = {
     "cpu_per_request_us": "CPU per request",
     "memory_mib": "memory",
 }
+#: Figures of which a run tells an interval, and by which runs are put in order.
+ORDERED: Final = ("throughput_rps", "mean_ms", "p99_ms")
 #: Upper ends of the bands of utilisation; above the last one no percentage is promised.
 BAND_ENDS: Final = (0.5, 0.7, 0.85)
 BANDS: Final = ("to .5", ".5 to .7", ".7 to .85", "above .85")
+#: A target's figure, if it is of all of them.
 ALL: Final = "all"
+#: Fewer cases than this say nothing of a 90th percentile, and little of a median.
+FEWEST: Final = 2
 #: The predictor that is validated; others are baselines.
 SIM: Final = "sim"
 #: Levels of the Q-Q plot: every half decade of 1/(1-p), and the bulk.
@@ -48,6 +54,8 @@ class Observation:
     """One run of one case and its predictions. Figures are by field of Summary."""
 
     case: str
+    #: Of the case: cases of one scenario differ in their pool or rate.
+    scenario: str
     role: str
     mpm: str
     repetition: int
@@ -62,6 +70,11 @@ class Observation:
     predicted: Mapping[str, Mapping[str, float | None]]
     #: Response times in ms at LEVELS, measured and simulated; empty without answers.
     quantiles_ms: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    #: The simulation's 90 % prediction band by figure, lower and upper end; none: it was not asked.
+    band: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    #: Where each measured figure lies with 95 % confidence, lower and upper end; one of which
+    #: either end is unknown is not there.
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def valid(self) -> bool:
@@ -97,6 +110,22 @@ class Cell:
     repeatability_percent: float | None
 
 
+@dataclass(frozen=True)
+class Share:
+    """How many of how many."""
+
+    hits: int
+    of: int
+
+    @property
+    def percent(self) -> float | None:
+        """None of none."""
+        return 100 * self.hits / self.of if self.of else None
+
+    def __add__(self, other: Share) -> Share:
+        return Share(self.hits + other.hits, self.of + other.of)
+
+
 def band_of(utilisation: float | None) -> str | None:
     """The band that a utilisation is in."""
     if utilisation is None:
@@ -104,15 +133,32 @@ def band_of(utilisation: float | None) -> str | None:
     return BANDS[int(np.searchsorted(BAND_ENDS, utilisation, side="left"))]
 
 
-def errors(observations: Iterable[Observation]) -> list[Error]:
-    """Of each case, MPM, figure and predictor that has any."""
-    groups: dict[tuple[str, str], list[Observation]] = {}
+def groups(observations: Iterable[Observation]) -> list[list[Observation]]:
+    """Valid observations that are repetitions of one another: of one case and MPM."""
+    found: dict[tuple[str, str], list[Observation]] = {}
     for seen in observations:
         if seen.valid:
-            groups.setdefault((seen.case, seen.mpm), []).append(seen)
+            found.setdefault((seen.case, seen.mpm), []).append(seen)
+    return list(found.values())
+
+
+def utilisation_of(group: Sequence[Observation]) -> float | None:
+    """The mean of repetitions, None if none of them knows."""
+    used = [seen.utilisation for seen in group if seen.utilisation is not None]
+    return float(np.mean(used)) if used else None
+
+
+def middle(values: Iterable[float | None]) -> float | None:
+    """The median of those that there are."""
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
+
+
+def errors(observations: Iterable[Observation]) -> list[Error]:
+    """Of each case, MPM, figure and predictor that has any."""
     return [
         found
-        for group in groups.values()
+        for group in groups(observations)
         for predictor in group[0].predicted
         for figure in FIGURES
         if (found := _error(group, figure, predictor)) is not None
@@ -120,21 +166,17 @@ def errors(observations: Iterable[Observation]) -> list[Error]:
 
 
 def _error(group: Sequence[Observation], figure: str, predictor: str) -> Error | None:
-    percents = [
-        percent
+    percent = middle(
+        error_percent(seen.predicted[predictor].get(figure), seen.measured.get(figure))
         for seen in group
-        if (percent := error_percent(
-            seen.predicted[predictor].get(figure), seen.measured.get(figure)
-        )) is not None
-    ]  # fmt: skip
-    if not percents:
+    )
+    if percent is None:
         return None
     first = group[0]
-    used = [seen.utilisation for seen in group if seen.utilisation is not None]
     return Error(
         case=first.case, role=first.role, mpm=first.mpm, figure=figure, predictor=predictor,
-        utilisation=float(np.mean(used)) if used else None,
-        percent=float(np.median(percents)),
+        utilisation=utilisation_of(group),
+        percent=percent,
         repeatability_percent=_repeatability(group, figure),
     )  # fmt: skip
 
@@ -172,9 +214,13 @@ def cell(found: Iterable[Error], figure: str, predictor: str = SIM, **where: str
 
 
 def document(
-    observations: Sequence[Observation], about: Mapping[str, Any], complete: bool
+    observations: Sequence[Observation],
+    about: Mapping[str, Any],
+    complete: bool,
+    targets: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """As JSON: what was asked (`about`), every observation, and every error."""
+    """As JSON: what was asked (`about`), every observation, every error, and what came of the
+    suite's targets (Verdict.to_dict() of each)."""
     return {
         "schema": SCHEMA,
         "complete": complete,
@@ -186,4 +232,5 @@ def document(
             {**dataclasses.asdict(error), "band": band_of(error.utilisation)}
             for error in errors(observations)
         ],
+        "targets": list(targets),
     }

@@ -8,7 +8,7 @@ it, in `sources`, by field name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Costs:
     exit_us: float = 1.0  # parent: reaping one child
     switch_us: float = 1.0  # a blocked process gets going again: its main thread
     thread_switch_us: float = 1.0  # another thread of a process does
-    # What a core that did something else for long enough (3 ms of rest, 1 ms of the application)
-    # takes to be warm again; proportionally less for less.
     idle_us: float = 0.0  # more, for a thread that wakes on a core that rested
-    cold_us: float = 0.0  # more, for a request whose demand kept the core busy
+    # What it takes to be warm again.
+    stale_us: float = 0.0  # most, for a process that has not computed for long: stale_after_us
+    cold_us: float = 0.0  # for a request whose demand kept the core busy for 1 ms; less for less
     lock_us: float = 1.0  # lock and unlock of a shared mutex, nobody waiting
     put_us: float = 1.0
     get_us: float = 1.0
@@ -50,6 +50,8 @@ class Platform:
     name: str = "ideal"
     costs: Costs = field(default_factory=Costs)
     cores: int = 1
+    fresh_us: float = 0.0  # how much of what a thread computes after it woke goes before others'
+    stale_after_us: float = 3000.0  # a process that did not compute for so long is half cold
     gil: bool = False
     gil_switch_interval_us: float = 5000.0
     unserialized_accept: bool = True  # httpd's SINGLE_LISTEN_UNSERIALIZED_ACCEPT
@@ -60,11 +62,23 @@ class Platform:
     send_buffer_bytes: int = 2_626_560  # what a peer that does not read lets us send (loopback)
     somaxconn: int = 4096
     process_limit: int = 32_000
+    # Between these factors of all costs lie 90 % of the runs that a profile was fitted to: what one
+    # minute differs from another. 1: not known.
+    costs_least: float = 1.0
+    costs_most: float = 1.0
     parent_memory_kib: float = 0.0  # PSS of the parent
     process_memory_kib: float = 0.0  # PSS of one child without worker threads
     thread_memory_kib: float = 0.0  # per worker thread
     connection_memory_kib: float = 0.0
     sources: Mapping[str, str] = field(default_factory=dict)  # field -> provenance
+    # field -> ends of the 95 % interval, where there is one
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def with_costs_times(platform: Platform, factor: float) -> Platform:
+    """The same platform with all CPU costs multiplied."""
+    costs = {item.name: factor * getattr(platform.costs, item.name) for item in fields(Costs)}
+    return replace(platform, costs=Costs(**costs))
 
 
 #: Costs that are as good as nothing, but not nothing: for theory tests and load clients.
@@ -72,6 +86,6 @@ NEARLY_FREE = Costs(
     **{
         name: 1e-6
         for name in Costs.__dataclass_fields__
-        if not name.endswith("per_kb_us") and name not in ("idle_us", "cold_us")
+        if not name.endswith("per_kb_us") and name not in ("idle_us", "stale_us", "cold_us")
     }
 )

@@ -10,6 +10,7 @@ platforms/. The one place in core that touches a path. A file looks like this:
     unit = "us"
     source = "where the number comes from"
     date = "2026-11-23"
+    interval = [398.0, 431.2]  # of 95 %; only where there is one
 
     [facts.cores]
     value = 1
@@ -40,7 +41,8 @@ _ENTRY_KEYS: Final = ("value", "unit", "source", "date")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 #: How `Platform.sources` keeps a source and its date in one text.
 _PROVENANCE: Final = re.compile(r"(\d{4}-\d\d-\d\d): (.*)", re.DOTALL)
-_NO_FACTS: Final = ("name", "costs", "sources")
+_NO_FACTS: Final = ("name", "costs", "sources", "intervals")
+_INTERVAL: Final = "interval"
 
 
 class PlatformFileError(ValueError):
@@ -78,6 +80,7 @@ class _Reader:
         self.lines = text.splitlines()
         self.origin = origin
         self.sources: dict[str, str] = {}
+        self.intervals: dict[str, tuple[float, float]] = {}
 
     def platform(self, document: Mapping[str, Any]) -> Platform:
         for key in document:
@@ -91,7 +94,9 @@ class _Reader:
         for key, item in _cost_fields().items():
             if item.name not in costs and item.default:
                 raise self.wrong(f"costs.{key}", "is missing; every primitive must have its cost")
-        return Platform(name=name, costs=Costs(**costs), sources=self.sources, **facts)
+        return Platform(
+            name=name, costs=Costs(**costs), sources=self.sources, intervals=self.intervals, **facts
+        )
 
     def section(
         self, document: Mapping[str, Any], section: str, known: Mapping[str, Field[Any]]
@@ -112,8 +117,8 @@ class _Reader:
         if not isinstance(entry, Mapping):
             raise self.wrong(where, f"must be a table of {', '.join(_ENTRY_KEYS)}")
         for key in entry:
-            if key not in _ENTRY_KEYS:
-                accepted = ", ".join(_ENTRY_KEYS)
+            if key not in (*_ENTRY_KEYS, _INTERVAL):
+                accepted = ", ".join((*_ENTRY_KEYS, _INTERVAL))
                 raise self.wrong(f"{where}.{key}", f"unknown; accepted: {accepted}")
         for key in _ENTRY_KEYS:
             if key not in entry:
@@ -127,7 +132,17 @@ class _Reader:
         if not isinstance(date, str) or not _DATE.fullmatch(date):
             raise self.wrong(f"{where}.date", f'is {date!r}; accepted: a text like "2026-11-23"')
         self.sources[item.name] = provenance(source, date)
+        if _INTERVAL in entry:
+            self.intervals[item.name] = self.interval(f"{where}.{_INTERVAL}", entry[_INTERVAL])
         return self.value(where, entry["value"], item)
+
+    def interval(self, where: str, value: Any) -> tuple[float, float]:
+        """The ends of an interval."""
+        good = isinstance(value, list) and len(value) == 2
+        good = good and all(type(end) in (int, float) and math.isfinite(end) for end in value)
+        if not good or value[0] > value[1]:
+            raise self.wrong(where, f"is {value!r}; accepted: two numbers, the lower one first")
+        return float(value[0]), float(value[1])
 
     def value(self, where: str, value: Any, item: Field[Any]) -> Any:
         """The value in the field's type and range."""
@@ -194,7 +209,7 @@ def format_platform(platform: Platform) -> str:
                 f"value = {_toml(value)}\n"
                 f"unit = {_quote(_unit_of(item.name))}\n"
                 f"source = {_quote(found[2])}\n"
-                f"date = {_quote(found[1])}\n"
+                f"date = {_quote(found[1])}\n" + _interval_line(platform, item.name)
             )
     return "\n".join(parts)
 
@@ -245,6 +260,11 @@ def _accepted(item: Field[Any]) -> str:
     if isinstance(item.default, int):
         return "a whole number from 1"
     return "a number above 0" if _positive(item) else "a number from 0"
+
+
+def _interval_line(platform: Platform, name: str) -> str:
+    ends = platform.intervals.get(name)
+    return "" if ends is None else f"{_INTERVAL} = [{ends[0]!r}, {ends[1]!r}]\n"
 
 
 def _toml(value: object) -> str:

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import platformdirs
 
-from mpmlab.core.platform import Costs, Platform
+from mpmlab.core.platform import Costs, Platform, with_costs_times
 from mpmlab.core.platform_file import (
     PlatformFileError,
     provenance,
@@ -81,6 +81,8 @@ FEWEST: Final = 3
 #: The whole requests, each measured in a slice of its own.
 _WHOLES: Final = ("kept_us", "closed_us", "threaded_us")
 _SPEEDS: Final = ("small_speed", "kept_speed", "closed_speed", "threaded_speed", "echo_speed")
+#: What the source of a calibrated value begins with (bench/calibration.py).
+CALIBRATED: Final = "mpmlab calibrate"
 _AT_SPEED: Final = re.compile(r"speed loop ([\d.]+) us( \(scaled from [\d.]+ us\))?")
 
 #: Costs that are a median of what the worker measured, and what was measured.
@@ -107,7 +109,7 @@ _DIRECT: Final = {
 _RESIDUAL: Final = {
     "switch_us": "keep-alive request of 6 processes on one core, less one that never waits",
     "thread_switch_us": "keep-alive request of 6 threads on one core, less one that never waits",
-    "idle_us": "keep-alive request after 3 ms of rest, less one of 6 processes on a busy core",
+    "stale_us": "twice: keep-alive request after 3 ms of rest, less one of 6 busy processes",
     "cold_us": "keep-alive request of 6 processes that burns 1 ms, less one that does not",
     "request_us": "keep-alive request that never waits, less its operations",
     "connection_us": "connection with one request at a prefork's limit, less its operations",
@@ -236,7 +238,8 @@ def _costs(m: Mapping[str, float], facts: Mapping[str, Any]) -> dict[str, float]
     # A request of a busy server waits once: for its own bytes.
     costs["switch_us"] = max(m["kept_us"] - m["unblocked_us"], LEAST_US)
     costs["thread_switch_us"] = max(m["threaded_us"] - m["unblocked_us"], LEAST_US)
-    costs["idle_us"] = max(m["rested_us"] - m["kept_us"], 0.0)
+    # After stale_after_us, which is as long, half of it is lost.
+    costs["stale_us"] = 2 * max(m["rested_us"] - m["kept_us"], 0.0)
     costs["cold_us"] = max(m["burned_us"] - m["kept_us"], 0.0)
     costs["request_us"] = max(m["unblocked_us"] - exchange - step, LEAST_US)
     # No switch here: in a simulated server at its limit, whose processes share the core and do not
@@ -279,27 +282,39 @@ def speed_of(platform: Platform) -> float | None:
 
 def at_speed(platform: Platform, loop_us: float) -> Platform:
     """The same platform while the machine is as fast as a speed loop of `loop_us` says. Unchanged
-    if that is within SAME_SPEED of when it was measured, or if the profile does not say when."""
+    if the profile does not say for which speed it holds; and a probed one, if that is within
+    SAME_SPEED. (A calibrated one was fitted with readings of the very kind that a run has.)"""
     measured_us = speed_of(platform)
     if measured_us is None:
         return platform
     factor = loop_us / measured_us
-    if 1 / SAME_SPEED <= factor <= SAME_SPEED:
+    probed = CALIBRATED not in platform.sources["request_us"]
+    if probed and 1 / SAME_SPEED <= factor <= SAME_SPEED:
         return platform
-    costs = {item.name: getattr(platform.costs, item.name) * factor for item in fields(Costs)}
     now = f"speed loop {loop_us:.1f} us (scaled from {measured_us:.1f} us)"
+    costs = {item.name for item in fields(Costs)}
     sources = {
         name: _AT_SPEED.sub(now, text) if name in costs else text
         for name, text in platform.sources.items()
     }
-    return replace(platform, costs=Costs(**costs), sources=sources)
+    intervals = {
+        name: (factor * ends[0], factor * ends[1]) if name in costs else ends
+        for name, ends in platform.intervals.items()
+    }
+    scaled = with_costs_times(platform, factor)
+    return replace(scaled, sources=sources, intervals=intervals)
+
+
+def code_key(folders: Sequence[str]) -> str:
+    """Eight digits that change with the code in these folders of the package."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted((root / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _code_key() -> str:
     """Eight digits that change with the code whose costs a profile holds."""
-    root = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for folder in ("core", "real"):
-        for path in sorted((root / folder).glob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
+    return code_key(("core", "real"))

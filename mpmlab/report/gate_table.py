@@ -13,7 +13,7 @@ from mpmlab.bench.knee import Knee
 
 #: To be printed below the rates of a simulation.
 NOT_VALIDATED_RATES: Final = (
-    "not validated: simulated rates rest on a quick probe of this machine, not on a calibration."
+    "not validated: nobody has measured how far rates that a simulation found are off."
 )
 _MARKS: Final = {
     Verdict.PASS: "ok",

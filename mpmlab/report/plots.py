@@ -21,6 +21,7 @@ from mpmlab.bench.experiment import Experiment
 from mpmlab.bench.measured import Measured, measured
 from mpmlab.bench.run import Run
 from mpmlab.bench.samples import Samples
+from mpmlab.bench.standing import trust
 from mpmlab.core.scoreboard import (
     BUSY_DNS,
     BUSY_KEEPALIVE,
@@ -85,9 +86,14 @@ def pool_growth(experiment: Experiment, runs: Mapping[str, Run]) -> Figure | Non
 def _subtitle(experiment: Experiment, runs: Mapping[str, Run]) -> str:
     partial = ", ".join(name for name, run in runs.items() if run.faults)
     invalid = ", ".join(name for name, run in runs.items() if run.complete and not run.valid)
+    sim = runs.get("sim")
+    trusted = (
+        "" if sim is None else f"; {trust(experiment.platform, experiment.mpm, sim.utilisation)}"
+    )
     return (
         f"scenario {experiment.scenario}, seed {experiment.seed}, "
         f"plan {experiment.plan_hash[:12]}"
+        + trusted
         + (f"; INCOMPLETE: {partial}" if partial else "")
         + (f"; INVALID: {invalid}" if invalid else "")
     )

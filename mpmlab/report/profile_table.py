@@ -74,6 +74,7 @@ def profile_table(profile: Profile) -> tuple[Table, Notes]:
     notes = Notes(value.source for value in values)
     table = _table("", "field")
     table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     table.add_column("date", no_wrap=True)
     table.add_column("source")
@@ -84,7 +85,9 @@ def profile_table(profile: Profile) -> tuple[Table, Notes]:
         group = "" if value.section == seen else value.section
         seen = value.section
         date = value.date or _MISSING
-        table.add_row(group, value.key, _text(value), value.unit, date, notes.short(value.source))
+        source = notes.short(value.source)
+        ends = _MISSING if value.interval is None else "{:.4g} to {:.4g}".format(*value.interval)
+        table.add_row(group, value.key, _text(value), ends, value.unit, date, source)
     return table, notes
 
 

@@ -82,8 +82,8 @@ ERRORS: Final = {
 }
 #: What the asterisk says, to be printed below a table with a simulated column.
 NOT_VALIDATED: Final = (
-    "* not validated: simulated numbers rest on a quick probe of this machine, not on a "
-    "calibration; an error column is the measured error of this one run."
+    "* not validated: nobody has measured how far simulated numbers are off here (mpmlab "
+    "calibrate, mpmlab validate); an error column is the measured error of this one run."
 )
 #: The same where there is a validation: what its column means.
 VALIDATED: Final = (

@@ -34,7 +34,7 @@ _WORST: Final = 8
 
 def band_table(found: Sequence[Error], title: str) -> Table:
     """A row for each figure, a column for each band of utilisation, and one for all."""
-    table = _table(f"{title}: error of the simulation, % (median / 90th percentile, cases)")
+    table = new_table(f"{title}: error of the simulation, % (median / 90th percentile, cases)")
     for heading in (*BANDS, "all", "bias", "repeatability"):
         table.add_column(heading, justify="right", no_wrap=True)
     for figure, label in FIGURES.items():
@@ -52,7 +52,7 @@ def band_table(found: Sequence[Error], title: str) -> Table:
 def mpm_table(found: Sequence[Error], title: str) -> Table:
     """A row for each figure, a column for each MPM."""
     mpms = list(dict.fromkeys(error.mpm for error in found))
-    table = _table(f"{title}: by MPM")
+    table = new_table(f"{title}: by MPM")
     for mpm in mpms:
         table.add_column(mpm, justify="right", no_wrap=True)
     for figure, label in FIGURES.items():
@@ -64,7 +64,7 @@ def baseline_table(found: Sequence[Error], title: str) -> Table:
     """A row for each predictor, a column for each main figure: of the cases that all of them have
     an answer for, so that they are held against one another on the same ground."""
     predictors = list(dict.fromkeys(error.predictor for error in found))
-    table = _table(f"{title}: the simulation and the baselines, where those have an answer")
+    table = new_table(f"{title}: the simulation and the baselines, where those have an answer")
     for figure in MAIN:
         table.add_column(FIGURES[figure], justify="right", no_wrap=True)
     for predictor in predictors:
@@ -115,7 +115,8 @@ def held_out(found: Sequence[Error]) -> list[Error]:
     return [error for error in found if error.role == HELD_OUT]
 
 
-def _table(title: str) -> Table:
+def new_table(title: str) -> Table:
+    """As all tables of a validation look, with the column of row names."""
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
     table.add_column("", no_wrap=True)
     return table

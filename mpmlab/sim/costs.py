@@ -17,9 +17,8 @@ US: Final = 1e-6
 DEBT_CARRY_S: Final = 5e-6
 
 
-#: Rest, and computing of the application, after which a core is as cold as it gets: what the probe
-#: measures at (real/probe_whole.py REST_S, BURN_US).
-RESTED_S: Final = 0.003
+#: Computing of the application after which a core is as cold as it gets: what the probe measures at
+#: (real/probe_whole.py BURN_US).
 BURNED_US: Final = 1000.0
 
 
@@ -39,7 +38,6 @@ class CostTable:
         "fork",
         "get",
         "idle",
-        "idle_rate",
         "lock",
         "poll",
         "put",
@@ -50,6 +48,7 @@ class CostTable:
         "send",
         "send_per_byte",
         "signal",
+        "stale",
         "step",
         "switch",
         "thread",
@@ -78,7 +77,7 @@ class CostTable:
         self.reap = costs.exit_us * US
         self.switch = costs.switch_us * US
         self.thread_switch = costs.thread_switch_us * US
-        self.idle_rate = costs.idle_us * US / RESTED_S
+        self.stale = costs.stale_us * US
         self.idle = costs.idle_us * US
         self.cold = costs.cold_us * US
         self.cold_rate = costs.cold_us / BURNED_US

@@ -1,20 +1,29 @@
 """Processors: who computes at what speed. Cpu shares cores among jobs; Gil lets one thread of a
-process compute at a time. Nothing of processes, sockets or costs lives here.
+process compute at a time. Nothing of sockets or of what operations cost lives here.
 
 Cpu is egalitarian processor sharing by virtual time: V grows at dV/dt = min(1, cores / jobs), the
 same for every job, so a job that needs d seconds is done when V has grown by d. One heap of finish
 times, one lazy timer: re-armed only when something ends sooner than it would fire.
 
-Gil is CPython's: its holder computes until it blocks or, if others wait, for the switch interval;
-then the longest waiting thread's turn comes. So behind a GIL bursts shorter than the interval are
-served first come, first served, and not shared: an echo beside a CPU-bound thread waits for it
-(10.4 ms measured against 0.013 ms), which a shared core would not show.
+There are two levels. What a thread computes first after it woke, up to `fresh_s`, goes before all
+that is not so fresh: Linux's EEVDF lets a thread that wakes run for a slice (1.4 ms on two cores)
+and only then shares evenly, so that short requests pass long ones. Each level has a V of its own.
+
+A job belongs to a process, its `home`, whose memory leaves the caches while it does not compute:
+Warmth says what it takes to be warm again.
+
+Gil is CPython's (ceval_gil.h, take_gil and drop_gil): its holder computes until it makes a system
+call or, if others wait, until one of them has waited for the switch interval without anybody's
+getting it. The interval is time, not CPU: a holder that shares its core gets less done in it. So an
+echo beside a CPU-bound thread waits for it (10.4 ms measured against 0.013 ms), which a shared core
+would not show.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from heapq import heappop, heappush
+from math import ceil
 from typing import Final, Protocol
 
 from mpmlab.sim.clock import INF, Clock, Timer
@@ -23,59 +32,115 @@ from mpmlab.sim.clock import INF, Clock, Timer
 ENDED: Final = -1
 
 
+#: What a job computes just after it woke, and what it does later.
+FRESH: Final = 0
+REST: Final = 1
+
+
+class Home(Protocol):
+    """Whose memory a job needs: its process. `computing`: how many of its jobs have a burst;
+    `ran_s`: when the last one ended."""
+
+    computing: int
+    ran_s: float
+
+
+class Warmth:
+    """What a process loses while it does not compute: its memory leaves the caches. Of `most_s` of
+    CPU half is lost after `half_s`: most * t / (t + half), without exp(), whose last digit differs
+    between platforms."""
+
+    __slots__ = ("half_s", "idle_s", "most_s")
+
+    def __init__(self, most_s: float, half_s: float, idle_s: float = 0.0) -> None:
+        self.idle_s = idle_s  # what waking a core that rested takes besides
+        self.most_s = most_s
+        self.half_s = half_s
+
+    def lost_s(self, away_s: float, ahead_s: float) -> float:
+        """Core seconds that it takes a process to be warm again that was away for so long, and has
+        to wait for those who are ahead of it; none if it was not away."""
+        if away_s <= 0.0:
+            return 0.0
+        away_s += ahead_s
+        return self.most_s * away_s / (away_s + self.half_s)
+
+
+#: How long who is ahead keeps a core at most: Linux's tick at HZ = 250, which ends a slice.
+SLICE_S: Final = 0.004
+
+
 class Job(Protocol):
     """What computes: a thread, or the GIL of a process. `burst` is its current burst's number, 0
-    when it has none, ENDED when it is about to be told; `finish` the V at which the burst ends."""
+    when it has none, ENDED when it is about to be told; `finish` the V at which the burst's part of
+    this level ends, `later_s` what comes after that. `fresh_s`: how long it is fresh yet."""
 
     burst: int
     finish: float
+    fresh_s: float
+    home: Home
+    later_s: float
+    level: int
 
     def burst_done(self) -> None:
         """Called at the instant the burst ends."""
 
 
 class Cpu:
-    """`cores` processors of one machine."""
+    """`cores` processors of one machine. With `fresh_s` above 0, that much of what a job computes
+    after it woke comes before all that is not so fresh."""
 
     __slots__ = (
-        "_armed_at", "_callbacks", "_free", "_heap", "_number", "_timer", "_updated", "_used",
-        "_virtual", "clock", "cores", "running",
+        "_armed_at", "_callbacks", "_free", "_heaps", "_number", "_running", "_timer", "_updated",
+        "_used", "_virtual", "clock", "cores", "fresh_s", "warmth",
     )  # fmt: skip
 
-    def __init__(self, clock: Clock, cores: int) -> None:
+    def __init__(
+        self, clock: Clock, cores: int, warmth: Warmth | None = None, fresh_s: float = 0.0
+    ) -> None:
         self.clock = clock
         self.cores = cores
-        self.running = 0  # jobs
-        self._virtual = 0.0  # V
+        self.warmth = warmth
+        self.fresh_s = fresh_s
+        # By level, FRESH and REST: how many jobs, V, and finish times (removed jobs stay there
+        # until they come up).
+        self._running = [0, 0]
+        self._virtual = [0.0, 0.0]
+        self._heaps: tuple[list[tuple[float, int, Job]], ...] = ([], [])
         self._updated = 0.0  # the time at which V was that
         self._used = 0.0  # core seconds
         self._number = 0
-        self._heap: list[tuple[float, int, Job]] = []  # removed jobs stay until they come up
         self._armed_at = INF
         self._callbacks = [self._fire]
         self._timer: Timer | None = None
         self._free: list[Timer] = []
 
+    @property
+    def running(self) -> int:
+        """Jobs that have a burst."""
+        return self._running[FRESH] + self._running[REST]
+
     def add(self, job: Job, demand_s: float) -> None:
         """Start a burst of that many core seconds; job.burst_done() is called at its end."""
-        clock = self.clock
-        now = clock._now
-        running = self.running
-        if running:
+        now = self.clock._now
+        warmth = self.warmth
+        if warmth is not None:
+            demand_s += self._lost_s(job, demand_s)
+            if now > self._updated and not self.running:
+                demand_s += warmth.idle_s
+        if self.running:
             self._advance(now)
         else:
             self._updated = now
-        self.running = running = running + 1
-        self._number = number = self._number + 1
-        job.burst = number
-        virtual = self._virtual
-        job.finish = finish = virtual + demand_s
-        heap = self._heap
-        heappush(heap, (finish, number, job))
-        left = heap[0][0] - virtual
-        when = now + (left if running <= self.cores else left * (running / self.cores))
-        if when < self._armed_at:
-            self._arm(when)
+        job.later_s = 0.0
+        level = REST
+        if job.fresh_s > 0.0:
+            level = FRESH
+            job.later_s = max(0.0, demand_s - job.fresh_s)
+            demand_s -= job.later_s
+            job.fresh_s -= demand_s
+        self._enter(job, level, demand_s)
+        self._rearm()
 
     def remove(self, job: Job) -> float:
         """Stop a job's burst -> the core seconds that it still needed."""
@@ -83,19 +148,17 @@ class Cpu:
             job.burst = 0
             return 0.0
         self._advance(self.clock._now)
-        self.running -= 1
+        self._running[job.level] -= 1
         job.burst = 0
-        left = job.finish - self._virtual
+        self._left(job)
+        left = max(0.0, job.finish - self._virtual[job.level])
+        if job.level == FRESH:
+            job.fresh_s += left
         if self.running:
             self._rearm()
         else:
             self._rest()
-        return left if left > 0.0 else 0.0
-
-    def rested_s(self) -> float:
-        """For how long nobody has computed; 0 while anybody does. (Of several cores one may rest
-        while others compute: that is not kept.)"""
-        return 0.0 if self.running else self.clock._now - self._updated
+        return left + job.later_s
 
     def used_s(self) -> float:
         """Core seconds consumed so far."""
@@ -103,16 +166,48 @@ class Cpu:
             self._advance(self.clock._now)
         return self._used
 
+    def _lost_s(self, job: Job, demand_s: float) -> float:
+        """What it takes the job's process to be warm again."""
+        home = job.home
+        home.computing += 1
+        if home.computing > 1 or self.warmth is None:
+            return 0.0
+        # Cores are shared here; in reality those who are ready go first, a slice each.
+        ahead_s = self.running / self.cores * min(demand_s, SLICE_S)
+        return self.warmth.lost_s(self.clock._now - home.ran_s, ahead_s)
+
+    def _left(self, job: Job) -> None:
+        """A burst is over."""
+        home = job.home
+        home.computing -= 1
+        home.ran_s = self.clock._now
+
+    def _enter(self, job: Job, level: int, demand_s: float) -> None:
+        self._number = number = self._number + 1
+        self._running[level] += 1
+        job.burst = number
+        job.level = level
+        job.finish = finish = self._virtual[level] + demand_s
+        heappush(self._heaps[level], (finish, number, job))
+
+    def _rates(self) -> tuple[float, float]:
+        """At what part of a core's speed a job of each level computes."""
+        cores = self.cores
+        fresh, rest = self._running
+        if not fresh:
+            return 0.0, 1.0 if rest <= cores else cores / rest
+        if fresh >= cores:
+            return cores / fresh, 0.0
+        return 1.0, 1.0 if rest <= cores - fresh else (cores - fresh) / rest
+
     def _advance(self, now: float) -> None:
         passed = now - self._updated
         if passed > 0.0:
-            running, cores = self.running, self.cores
-            if running <= cores:
-                self._virtual += passed
-                self._used += passed * running
-            else:
-                self._virtual += passed * (cores / running)
-                self._used += passed * cores
+            fresh, rest = self._rates()
+            virtual = self._virtual
+            virtual[FRESH] += passed * fresh
+            virtual[REST] += passed * rest
+            self._used += passed * min(self.running, self.cores)
             self._updated = now
 
     def _arm(self, when: float) -> None:
@@ -127,69 +222,71 @@ class Cpu:
 
     def _rearm(self) -> None:
         """Something may end sooner than the timer fires."""
-        heap = self._heap
-        while heap and heap[0][2].burst != heap[0][1]:
-            heappop(heap)
-        if heap:
-            left = heap[0][0] - self._virtual
-            if left < 0.0:
-                left = 0.0
-            running = self.running
-            when = self._updated + (
-                left if running <= self.cores else left * (running / self.cores)
-            )
-            if when < self._armed_at:
-                self._arm(when)
+        when = INF
+        for level, rate in enumerate(self._rates()):
+            heap = self._heaps[level]
+            while heap and heap[0][2].burst != heap[0][1]:
+                heappop(heap)
+            if heap and rate:
+                left = heap[0][0] - self._virtual[level]
+                when = min(when, self._updated + max(0.0, left) / rate)
+        if when < self._armed_at:
+            self._arm(when)
 
     def _rest(self) -> None:
         """Nobody computes: start V afresh, which keeps it small and exact."""
-        self._heap.clear()
-        self._virtual = 0.0
+        for level in (FRESH, REST):
+            self._heaps[level].clear()
+            self._virtual[level] = 0.0
 
     def _fire(self, event: Timer) -> None:
         self._free.append(event)
         if event is not self._timer:
             return  # a sooner one has taken its place
         self._timer = None
-        now = self.clock._now
         if self.running:
-            self._advance(now)
-        # The tolerance scales with the clock: a fixed one loops for ever past 10,000 s.
-        virtual = self._virtual
-        limit = virtual + (1e-12 + 4e-16 * (virtual + now))
-        heap = self._heap
-        done: list[Job] | None = None
-        first: Job | None = None
-        while heap and heap[0][0] <= limit:
-            _, number, job = heappop(heap)
-            if job.burst == number:
-                job.burst = ENDED
-                self.running -= 1
-                if first is None:
-                    first = job
-                elif done is None:
-                    done = [job]  # rare: two end in the same instant
-                else:
-                    done.append(job)
+            self._advance(self.clock._now)
+        done = self._ended(FRESH)
+        done += self._ended(REST)
         if not self.running:
             self._rest()
         self._armed_at = -INF  # what the finished ones start anew must not arm the timer each time
-        if first is not None:
-            first.burst = 0
-            first.burst_done()
-        if done is not None:
-            for job in done:
-                if job.burst == ENDED:  # else one that ended before it has just killed it
-                    job.burst = 0
-                    job.burst_done()
+        for job in done:
+            if job.burst == ENDED:  # else one that ended before it has just killed it
+                job.burst = 0
+                job.burst_done()
         self._armed_at = INF
         if self.running:
             self._rearm()
 
+    def _ended(self, level: int) -> list[Job]:
+        """The jobs of a level whose bursts are over, no longer running. Fresh ones that are to go
+        on have become part of the rest."""
+        # The tolerance scales with the clock: a fixed one loops for ever past 10,000 s.
+        virtual = self._virtual[level]
+        limit = virtual + (1e-12 + 4e-16 * (virtual + self.clock._now))
+        heap = self._heaps[level]
+        done: list[Job] = []
+        while heap and heap[0][0] <= limit:
+            _, number, job = heappop(heap)
+            if job.burst != number:
+                continue
+            self._running[level] -= 1
+            if job.later_s > 0.0:
+                later_s, job.later_s = job.later_s, 0.0
+                self._enter(job, REST, later_s)
+                continue
+            job.burst = ENDED
+            self._left(job)
+            done.append(job)
+        return done
+
 
 class Thread(Job, Protocol):
-    """A job behind a GIL: `left_s` core seconds of its burst are still to do."""
+    """A job behind a GIL: `left_s` core seconds of its burst are still to do; `asked_s`: since when
+    it waits for the GIL."""
 
+    asked_s: float
     left_s: float
 
 
@@ -197,29 +294,24 @@ class Gil:
     """The interpreter lock of one process: to the Cpu it is one job, that of its holder."""
 
     __slots__ = (
-        "_cpu",
-        "_holder",
-        "_interval_s",
-        "_slice_s",
-        "_stretch",
-        "_waiting",
-        "_wake_share",
-        "burst",
-        "finish",
+        "_callbacks", "_cpu", "_deadline", "_holder", "_interval_s", "_stretch", "_waiting",
+        "_wake_share", "burst", "finish", "fresh_s", "home", "later_s", "level",
     )  # fmt: skip
 
-    def __init__(self, cpu: Cpu, interval_s: float, wake_s: float = 0.0) -> None:
+    def __init__(self, cpu: Cpu, home: Home, interval_s: float, wake_s: float = 0.0) -> None:
         self._cpu = cpu
+        self.home = home
         # Each waiting thread wakes at every interval, to ask for the lock (CPython's take_gil()):
         # that share of the holder's core goes to each of them.
         self._wake_share = wake_s / interval_s
-        self._stretch = 1.0  # core seconds per second of the holder's slice
+        self._stretch = 1.0  # core seconds per second of the holder's burst
         self._interval_s = interval_s
         self._waiting: deque[Thread] = deque()
         self._holder: Thread | None = None
-        self._slice_s = 0.0
-        self.burst = 0
-        self.finish = 0.0
+        self._deadline = INF  # when the holder is to let go
+        self._callbacks = [self._on_deadline]
+        self.burst = self.level = 0
+        self.finish = self.fresh_s = self.later_s = 0.0
 
     def add(self, thread: Thread, demand_s: float) -> None:
         """Start a burst of a thread; thread.burst_done() is called at its end."""
@@ -227,44 +319,72 @@ class Gil:
         if self._holder is None:
             self._run(thread)
             return
-        self._waiting.append(thread)
-        if len(self._waiting) == 1 and self.burst != ENDED:
-            # The first to wait: from now on the holder has one interval left.
-            left = self._cpu.remove(self) / self._stretch
-            done = self._slice_s - left
-            self._holder.left_s -= done
-            self._compute(min(left, self._interval_s))
+        self._wait(thread)
+        self._set_deadline(thread.asked_s + self._interval_s)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody has it: who lets go of it, as each system call does, then has to wait
+        for its turn, too."""
+        return self._holder is not None
 
     def stop(self) -> None:
         """The process is gone: nobody computes any more."""
         if self.burst:
             self._cpu.remove(self)
         self._holder = None
+        self._deadline = INF
         self._waiting.clear()
+
+    def burst_done(self) -> None:
+        """The holder's burst is over: the next one's turn."""
+        thread = self._holder
+        assert thread is not None
+        thread.fresh_s = self.fresh_s
+        self._hand_over()
+        thread.burst_done()
+
+    def _hand_over(self) -> None:
+        self._deadline = INF
+        self._holder = None
+        if self._waiting:
+            self._run(self._waiting.popleft())
 
     def _run(self, thread: Thread) -> None:
         self._holder = thread
-        left = thread.left_s
-        self._compute(min(left, self._interval_s) if self._waiting else left)
-
-    def _compute(self, slice_s: float) -> None:
-        self._slice_s = slice_s
+        self.fresh_s = thread.fresh_s
         self._stretch = 1.0 + len(self._waiting) * self._wake_share
-        self._cpu.add(self, slice_s * self._stretch)
-
-    def burst_done(self) -> None:
-        """The holder's slice is over: the next one's turn; the holder goes on if it is done."""
-        thread = self._holder
-        assert thread is not None
-        left = thread.left_s - self._slice_s
-        # Rounding: what is left of a burst below the Cpu's own tolerance is nothing.
-        finished = left <= 1e-12
-        if not finished:
-            thread.left_s = left
-            self._waiting.append(thread)
+        self._cpu.add(self, thread.left_s * self._stretch)
         if self._waiting:
-            self._run(self._waiting.popleft())
-        else:
-            self._holder = None
-        if finished:
-            thread.burst_done()
+            now = self._cpu.clock._now
+            self._set_deadline(now + self._interval_s + self._until_asked())
+
+    def _wait(self, thread: Thread) -> None:
+        self._waiting.append(thread)
+        thread.asked_s = self._cpu.clock._now
+
+    def _set_deadline(self, when: float) -> None:
+        if when < self._deadline:
+            self._deadline = when
+            self._cpu.clock.at(Timer(self._callbacks, None), when)
+
+    def _on_deadline(self, event: Timer) -> None:
+        event.callbacks = None  # type: ignore[assignment]
+        thread = self._holder
+        if self._cpu.clock._now != self._deadline or thread is None or self.burst == ENDED:
+            return  # it was for another holder, or this one is about to be done
+        left_s = self._cpu.remove(self) / self._stretch
+        thread.left_s = left_s
+        thread.fresh_s = self.fresh_s
+        chosen = self._waiting.popleft()
+        self._wait(thread)
+        self._deadline = INF
+        self._run(chosen)
+
+    def _until_asked(self) -> float:
+        """From an interval after now until a waiting thread asks for it: each does at every
+        interval since it began to wait, if nobody else has got it meanwhile."""
+        now, interval_s = self._cpu.clock._now, self._interval_s
+        # Rounded, so that who began to wait just now, or whole intervals ago, asks at once.
+        waited = [(now - thread.asked_s) / interval_s for thread in self._waiting]
+        return interval_s * min(max(0.0, ceil(n - 1e-6) - n) for n in waited)

@@ -83,7 +83,7 @@ class SimKernel(SimThread):
         if len(times) >= LIVELOCK_LIMIT:
             self.process.machine.world.trace.roll()
         owed = self.owed + cost_s
-        if owed >= self.carry:
+        if owed >= self.carry or (self.gil is not None and self.gil.wanted):
             return self.pay(attempt, owed)
         self.owed = owed
         self.attempt = attempt

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mpmlab.core.platform import Platform
 from mpmlab.sim.costs import US, CostTable
-from mpmlab.sim.cpu import Cpu, Gil
+from mpmlab.sim.cpu import Cpu, Gil, Warmth
 
 if TYPE_CHECKING:
     from mpmlab.sim.listener import SimListener
@@ -29,15 +29,22 @@ class Machine:
         self.name = name
         self.platform = platform
         self.cost = CostTable(platform)
-        self.cpu = Cpu(world.clock, platform.cores)
+        stale_s, idle_s = self.cost.stale, self.cost.idle
+        self.cpu = Cpu(
+            world.clock,
+            platform.cores,
+            Warmth(stale_s, platform.stale_after_us * US, idle_s) if stale_s or idle_s else None,
+            platform.fresh_us * US,
+        )
         self.listeners: list[SimListener] = []
         self.processes: dict[int, SimProcess] = {}
 
-    def new_gil(self) -> Gil | None:
-        """The interpreter lock of a new process, where the platform's interpreter has one."""
+    def new_gil(self, process: SimProcess) -> Gil | None:
+        """The interpreter lock of a process, where the platform's interpreter has one."""
         if not self.platform.gil:
             return None
-        return Gil(self.cpu, self.platform.gil_switch_interval_us * US, self.cost.thread_switch)
+        interval_s = self.platform.gil_switch_interval_us * US
+        return Gil(self.cpu, process, interval_s, self.cost.thread_switch)
 
     def thread_count(self) -> int:
         """Threads of all processes."""

@@ -35,9 +35,9 @@ class SimProcess:
     """One simulated process. All its collections iterate in order of insertion."""
 
     __slots__ = (
-        "alive", "children", "compute", "conns", "deadly", "gil", "interrupted", "listeners",
-        "machine", "main", "mutexes", "name", "next_tid", "parent", "pending", "pid", "threads",
-        "waiter", "zombies",
+        "alive", "children", "compute", "computing", "conns", "deadly", "gil", "interrupted",
+        "listeners", "machine", "main", "mutexes", "name", "next_tid", "parent", "pending", "pid",
+        "ran_s", "threads", "waiter", "zombies",
     )  # fmt: skip
 
     def __init__(self, machine: Machine, pid: int, parent: SimProcess | None, name: str) -> None:
@@ -46,7 +46,9 @@ class SimProcess:
         self.parent = parent
         self.name = name
         self.alive = True
-        self.gil: Gil | None = machine.new_gil()
+        self.computing = 0  # this and the next: see sim/cpu.py, Home
+        self.ran_s: float = machine.world.clock.now
+        self.gil: Gil | None = machine.new_gil(self)
         self.compute: Callable[[Any, float], None] = (
             machine.cpu.add if self.gil is None else self.gil.add
         )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from simpy.events import NORMAL, URGENT, Event, Process
 
 from mpmlab.sim.clock import INF, Clock, Timer
+from mpmlab.sim.cpu import Home
 from mpmlab.sim.trace import tag_of
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class SimThread:
         "_alarm_callbacks",
         "_retry",
         "_retry_at",
+        "asked_s",
         "attempt",
         "burst",
         "carry",
@@ -123,9 +125,14 @@ class SimThread:
         "entry_s",
         "fallback",
         "finish",
+        "fresh_s",
+        "gil",
+        "home",
         "interruptible",
         "is_main",
+        "later_s",
         "left_s",
+        "level",
         "owed",
         "prepaid",
         "process",
@@ -157,10 +164,15 @@ class SimThread:
         self.owed = 0.0
         self.prepaid = False  # the next send's cost is paid already
         self.compute = process.compute
+        self.gil = process.gil
+        self.home: Home = process
         self.cores = process.machine.cpu
         self.burst = 0
         self.finish = 0.0
         self.left_s = 0.0
+        self.asked_s = self.later_s = 0.0
+        self.level = 0
+        self.fresh_s = process.machine.cpu.fresh_s
         # The operation under way and its operands.
         self.attempt: Callable[[Any], bool] | None = None
         self.x: Any = None
@@ -236,17 +248,15 @@ class SimThread:
         return False
 
     def wake_cost(self) -> float:
-        """What it takes to get going again; more on a core that has rested."""
-        cost = self.cost
-        switch = cost.switch if self.is_main else cost.thread_switch
-        rested_s = self.cores.rested_s() if cost.idle else 0.0
-        return switch + min(cost.idle, rested_s * cost.idle_rate) if rested_s else switch
+        """What it takes to get going again."""
+        return self.cost.switch if self.is_main else self.cost.thread_switch
 
     def rouse(self, value: Any) -> None:
         """End the wait with that result, after all that is due now. For use by running threads."""
         self.where = None
         self.deadline = INF
         self.owed += self.wake_cost()
+        self.fresh_s = self.cores.fresh_s
         done = self.done
         done._value = value
         done.callbacks = self.ready
@@ -259,6 +269,7 @@ class SimThread:
         self.deadline = INF
         self.done._value = value
         self.owed += self.wake_cost()
+        self.fresh_s = self.cores.fresh_s
         self.step(self.done)
 
     def retry(self) -> None:
@@ -318,6 +329,7 @@ class SimThread:
         if deadline < INF:
             self.timeout_s = max(0.0, deadline - self.clock._now)
         self.owed += self.wake_cost()
+        self.fresh_s = self.cores.fresh_s
         self.burst_done()
 
     def _on_alarm(self, event: Timer) -> None:

@@ -13,7 +13,8 @@ def use_made_up_profile() -> None:
     """Put a profile where this user's cache, as the environment names it, keeps this machine's."""
     told = provenance("made up for a test", "2026-07-23")
     names = [field.name for kind in (Costs, Platform) for field in fields(kind)]
-    sources = {name: told for name in names if name not in ("name", "costs", "sources")}
+    others = ("name", "costs", "sources", "intervals")
+    sources = {name: told for name in names if name not in others}
     costs = Costs(request_us=250, connection_us=60, recv_us=5, send_us=8, accept_us=10)
     platform = Platform(
         "made up", costs, gil=True, process_memory_kib=6000, thread_memory_kib=40, sources=sources

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mpmlab.bench import profiles
 from mpmlab.bench.profiles import (
     NOT_MEASURED,
     Origin,
@@ -24,6 +25,7 @@ from mpmlab.bench.profiles import (
     standing,
     values_of,
 )
+from mpmlab.bench.standing import Standing
 from mpmlab.core.platform import Costs, Platform
 from mpmlab.core.platform_file import PlatformFileError, provenance, write_platform
 from mpmlab.platforms import shipped, shipped_names
@@ -165,7 +167,7 @@ def test_every_field_has_its_value_unit_and_source() -> None:
     shows the default that holds, without source and date."""
     found = {(v.section, v.key): v for v in values_of(made(cores=3))}
     assert sum(section == "costs" for section, _ in found) == len(fields(Costs))
-    assert sum(section == "facts" for section, _ in found) == len(fields(Platform)) - 3
+    assert sum(section == "facts" for section, _ in found) == len(fields(Platform)) - 4
     fork = found["costs", "fork"]
     assert (fork.value, fork.unit) == (2.0, "us")
     assert (fork.source, fork.date) == ("about fork_us", "2026-07-23")
@@ -181,6 +183,35 @@ def test_a_default_that_the_profile_gives_is_its_own() -> None:
     found = {v.key: v for v in values_of(made(somaxconn=Platform().somaxconn))}
     assert found["somaxconn"].source == "about somaxconn"
     assert found["process_limit"].source is None
+
+
+def test_an_interval_is_told_where_there_is_one() -> None:
+    """Of values of the profile's own: in Python and as JSON."""
+    platform = replace(made(cores=3), intervals={"fork_us": (1.5, 2.5)})
+    found = {v.key: v.interval for v in values_of(platform)}
+    assert found["fork"] == (1.5, 2.5)
+    assert [key for key, ends in found.items() if ends is not None] == ["fork"]
+    told = json.loads(json.dumps(profile_document(placed(platform)), allow_nan=False))
+    assert told["costs"]["fork"]["interval"] == [1.5, 2.5]
+    assert told["costs"]["thread"]["interval"] is None
+
+
+@pytest.mark.parametrize("engines", [(), ("real",), ("httpd",), ("real", "httpd")])
+def test_every_validation_of_a_profile_is_told(
+    engines: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against our own servers, Apache httpd, or both; without any, that there is none."""
+
+    def find_made(platform: str, engine: str) -> Standing | None:
+        created = "2026-11-24T10:00:00+00:00"
+        return Standing(platform, engine, "tiny", created, ()) if engine in engines else None
+
+    monkeypatch.setattr(profiles, "find_standing", find_made)
+    said = standing(made())
+    for engine in ("real", "httpd"):
+        assert (f"validated on 2026-11-24 against {engine}: " in said) == (engine in engines)
+    assert said.startswith("not validated") == (not engines)
+    assert said.count("; ") == max(0, len(engines) - 1)
 
 
 def test_oldest_is_the_first_date_of_the_profiles_own() -> None:
@@ -269,7 +300,7 @@ def test_the_document_of_a_difference_is_json() -> None:
     (change,) = told["changed"]
     assert (change["section"], change["key"], change["ratio"]) == ("facts", "gil", None)
     assert change["first"] == {
-        "value": True, "unit": "", "source": "about gil", "date": "2026-07-23"
+        "value": True, "unit": "", "source": "about gil", "date": "2026-07-23", "interval": None
     }  # fmt: skip
     assert [entry["key"] for entry in told["only_second"]] == ["cores"]
     assert (told["equal"], told["absent"]) == (found.equal, found.absent)

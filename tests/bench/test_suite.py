@@ -11,10 +11,13 @@ from mpmlab.bench.suite import (
     ROLES,
     TRAIN,
     Case,
+    Suite,
+    Target,
     load_suite,
     pool_directives,
 )
 from mpmlab.bench.validate import wanted
+from mpmlab.bench.validation import ALL, BANDS
 from mpmlab.core.directives import effective
 from mpmlab.workload.errors import ScenarioError
 
@@ -99,6 +102,53 @@ def test_a_part_of_a_suite_is_not_the_whole() -> None:
     assert not wanted(suite, unseen[1:], ("event",), "real", 1, 1, 1.0).whole
 
 
+# ---- calibration ---------------------------------------------------------------------------------
+
+
+def asks(suite: Suite, mpm: str = "prefork") -> list[tuple[Case, str]]:
+    """Each case with the hash of its plan: the same for the same load."""
+    asked = wanted(suite, suite.cases, (mpm,), "real", 1, 1, None)
+    return [(case, bench.plan.hash) for case, bench in asked.benches]
+
+
+def test_what_is_fitted_to_is_held_out_nowhere() -> None:
+    """All cases of the calibration are for fitting; none is a held-out case of the reference, by
+    scenario, by scenario with rate and pool, or by what is asked of the server."""
+    calibration, reference = load_suite("calibration"), load_suite("reference")
+    assert {case.role for case in calibration.cases} == {TRAIN}
+    unseen = [(case, plan) for case, plan in asks(reference) if case.role == HELD_OUT]
+    fitted = asks(calibration)
+    assert unseen
+    assert fitted
+
+    def name(case: Case) -> str:
+        return Path(case.scenario).stem
+
+    assert not {name(case) for case, _ in fitted} & {name(case) for case, _ in unseen}
+    assert not {(name(c), c.rate_per_s, c.pool) for c, _ in fitted} & {
+        (name(c), c.rate_per_s, c.pool) for c, _ in unseen
+    }
+    assert not {plan for _, plan in fitted} & {plan for _, plan in unseen}
+
+
+def test_the_calibration_is_a_minute_and_tells_its_parameters_apart() -> None:
+    """Every MPM can run it; saturated runs over numbers of users, connections, sizes and demand,
+    and two open runs with pools of different sizes, which tell the memory of a worker."""
+    suite = load_suite("calibration")
+    for mpm in MPMS:
+        asked = wanted(suite, suite.cases, (mpm,), "real", 1, 1, None)
+        plans = {case.name: bench.plan for case, bench in asked.benches}
+        assert sum(plan.duration_us for plan in plans.values()) < 60e6
+        closed = {name for name, plan in plans.items() if plan.offered_rate is None}
+        assert {plans[name].sessions for name in closed} == {1, 4, 16, 48}
+        pools = {case.pool for case in suite.cases if case.name not in closed}
+        assert len(pools) == 2
+    assert {len(set(plan.response_bytes)) for plan in plans.values()} == {1}
+    assert len({int(plan.response_bytes[0]) for plan in plans.values()}) == 2
+    assert int(plans["computing-16"].cpu_us.max()) == 1000
+    assert int(plans["users-16"].cpu_us.max()) == 0
+
+
 GOOD = '[[case]]\nname = "a"\nscenario = "cpu"\nrole = "train"\n'
 
 
@@ -111,6 +161,37 @@ def test_a_suite_is_read(tmp_path: Path) -> None:
         Case("a", "cpu", "train", None, 0, None),
         Case("b", "cpu", "held-out", 5.0, 50, 3.0),
     )
+
+
+def test_a_scenario_stands_beside_its_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path is relative to the suite's folder, wherever we are; an absolute one is as it is."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    absolute = str(elsewhere / "b.toml")
+    text = GOOD.replace('"cpu"', '"own/a.toml"')
+    text += GOOD.replace('"cpu"', f'"{absolute}"').replace('"a"', '"b"')
+    path = write(tmp_path, text)
+    monkeypatch.chdir(elsewhere)
+    first, second = load_suite(path).cases
+    assert first.scenario == str(tmp_path / "own" / "a.toml")
+    assert second.scenario == absolute
+
+
+def test_a_suite_s_own_scenario_is_run(tmp_path: Path) -> None:
+    """With its name and its rate; one that is not there is named."""
+    (tmp_path / "own.toml").write_text(
+        'name = "mine"\nduration_s = 2\nwarmup_s = 1\n[arrivals]\nkind = "constant"\n'
+        'rate_per_s = 50\n[[class]]\nname = "all"\n'
+    )
+    suite = load_suite(write(tmp_path, GOOD.replace('"cpu"', '"own.toml"')))
+    ((_, bench),) = wanted(suite, suite.cases, ("event",), "real", 1, 1, None).benches
+    assert bench.plan.scenario == "mine"
+    assert bench.plan.offered_rate == pytest.approx(50, rel=0.05)
+    missing = load_suite(write(tmp_path, GOOD.replace('"cpu"', '"nonesuch.toml"')))
+    with pytest.raises(ScenarioError, match=r"nonesuch\.toml"):
+        wanted(missing, missing.cases, ("event",), "real", 1, 1, None)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +212,76 @@ def test_wrong_suites_are_named(tmp_path: Path, text: str, complaint: str) -> No
     """File, line, key, and what is accepted."""
     with pytest.raises(ScenarioError, match=complaint):
         load_suite(write(tmp_path, text))
+
+
+# ---- targets -------------------------------------------------------------------------------------
+
+
+def test_the_reference_asks_for_what_was_promised() -> None:
+    """Throughput, mean and p99 by utilisation, memory, prediction bands above .85, the order."""
+    low, middle, high = BANDS[:2], BANDS[2:3], BANDS[3:]
+    assert set(load_suite("reference").targets) == {
+        Target("throughput_rps", low, 1),
+        Target("throughput_rps", middle, 1),
+        Target("throughput_rps", high, 3, 7),
+        Target("mean_ms", low, 5, 10),
+        Target("mean_ms", middle, 9, 18),
+        Target("p99_ms", low, 7, 12),
+        Target("p99_ms", middle, 15, 25),
+        Target("memory_mib", (), 5),
+        Target("mean_ms", high, inside_percent=85),
+        Target("p99_ms", high, inside_percent=85),
+        Target(ALL, right_percent=95),
+    }
+
+
+def test_targets_are_read(tmp_path: Path) -> None:
+    """Each kind, with and without what may be left out; a suite may have none."""
+    text = GOOD + (
+        '[[target]]\nfigure = "p50_ms"\nmedian_percent = 2.5\n'
+        '[[target]]\nfigure = "p99_ms"\nbands = ["above .85", "to .5"]\ninside_percent = 0\n'
+        '[[target]]\nfigure = "mean_ms"\nright_percent = 100\n'
+    )
+    assert load_suite(write(tmp_path, text)).targets == (
+        Target("p50_ms", (), 2.5),
+        Target("p99_ms", ("above .85", "to .5"), inside_percent=0),
+        Target("mean_ms", right_percent=100),
+    )
+    assert load_suite(write(tmp_path, GOOD)).targets == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", r":6: target\[1\].median_percent: nothing is asked for; accepted: one of median_per"),
+        ("median_percent = 1\ninside_percent = 1\n",
+         r":8: .*inside_percent: median_percent and inside_percent is asked for; accepted: one of"),
+        ("median_percent = 1\n", r":6: .*figure: missing; accepted: throughput_rps, mean_ms"),
+        ('figure = "p98_ms"\nmedian_percent = 1\n', r":7: .*figure: .*did you mean 'p99_ms'"),
+        ('figure = "mean_ms"\nmedian_percent = 0\n', r":8: .*median_percent.*above 0"),
+        ('figure = "mean_ms"\nmedian_percent = 5\np90_percent = 4\n',
+         r":9: .*p90_percent: is 4; accepted: a number from 5"),
+        ('figure = "mean_ms"\np90_percent = 4\n', r":6: .*median_percent: nothing is asked for"),
+        ('figure = "mean_ms"\ninside_percent = 85\np90_percent = 4\n',
+         r":9: .*p90_percent: stands with inside_percent; accepted: with median_percent"),
+        ('figure = "mean_ms"\ninside_percent = 101\n', r":8: .*inside_percent.*from 0 to 100"),
+        ('figure = "mean_ms"\ninside_percent = 1\nbands = []\n', r":9: .*bands: .*a list of"),
+        ('figure = "mean_ms"\ninside_percent = 1\nbands = "to .5"\n', r":9: .*bands: .*a list of"),
+        ('figure = "mean_ms"\ninside_percent = 1\nbands = ["to .6"]\n',
+         r""":9: .*bands: is \['to .6'\]; accepted: a list of "to .5", ".5 to .7", """),
+        ('figure = "mean_ms"\ninside_percent = 1\nbands = ["to .5", "to .5"]\n',
+         r":9: .*bands: .*each once"),
+        ('right_percent = 95\nbands = ["to .5"]\n', r":8: .*bands: .*accepted: none"),
+        ('right_percent = 95\nfigure = "memory_mib"\n',
+         r":8: .*figure: .*accepted: throughput_rps, mean_ms, p99_ms, all"),
+        ("right_percent = true\n", r":7: .*right_percent: is True"),
+        ("colour = 1\n", r":7: .*colour: unknown key"),
+    ],
+)  # fmt: skip
+def test_wrong_targets_are_named(tmp_path: Path, text: str, complaint: str) -> None:
+    """File, line, key, and what is accepted."""
+    with pytest.raises(ScenarioError, match=r"suite\.toml" + complaint):
+        load_suite(write(tmp_path, f"{GOOD}[[target]]\n{text}"))
 
 
 def test_a_suite_that_is_not_there() -> None:

@@ -4,14 +4,12 @@ numbers, and one validation of a server for real."""
 from __future__ import annotations
 
 import copy
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from mpmlab.bench import standing as standing_module
 from mpmlab.bench.standing import find_standing, keep_standing, standing_of
@@ -29,38 +27,13 @@ from mpmlab.bench.validation import (
 from mpmlab.cli import run
 from mpmlab.report.validation_plot import error_plot, quantile_plot
 from mpmlab.report.validation_table import band_table, baseline_table, held_out, lines, mpm_table
-
-
-def seen(
-    case: str = "a",
-    mpm: str = "event",
-    mean_ms: float | None = 110.0,
-    real_ms: float = 100.0,
-    **changes: Any,
-) -> Observation:
-    """Measured 100 ms, simulated 110, at a utilisation of 0.6."""
-    values: dict[str, Any] = {
-        "case": case, "role": "held-out", "mpm": mpm, "repetition": 1, "folder": "f",
-        "utilisation": 0.6, "reasons": (),
-        "measured": {"mean_ms": real_ms, "p99_ms": None},
-        "predicted": {SIM: {"mean_ms": mean_ms, "p99_ms": 5.0}, "M/M/c": {"mean_ms": 50.0}},
-        "quantiles_ms": {"measured": [1.0, 2.0], "sim": [1.1, 2.2]},
-    }  # fmt: skip
-    return Observation(**{**values, **changes})
+from tests.bench.seen import seen, shown
 
 
 def one(found: list[Error], predictor: str = SIM) -> Error:
     """The only error of the mean."""
     (error,) = [e for e in found if e.figure == "mean_ms" and e.predictor == predictor]
     return error
-
-
-def shown(*tables: Any) -> str:
-    """As they look in a wide terminal."""
-    out = io.StringIO()
-    for table in tables:
-        Console(file=out, width=200).print(table)
-    return out.getvalue()
 
 
 def test_an_error_is_in_percent_of_what_was_measured() -> None:
@@ -161,7 +134,8 @@ def test_pictures_draw_every_run() -> None:
 # ---- what is kept --------------------------------------------------------------------------------
 
 ABOUT = {
-    "suite": "reference", "whole": True, "engine": "real", "platform": "here (abc)",
+    "suite": "reference", "whole": True, "engine": "real",
+    "platforms": {"event": "here (abc)", "worker": "here (abc)"},
     "created": "2026-11-24T10:00:00+00:00",
 }  # fmt: skip
 
@@ -193,6 +167,44 @@ def test_a_validation_is_found_again_for_its_profile_only(cache: Path) -> None:
     assert list(cache.glob("validations/*"))
 
 
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        (["met", "met"], ""),
+        (["met", "undecided"], ""),
+        (["met", "missed", "missed"], "; rejected: 2 of 3 targets missed"),
+        (["missed", "undecided"], "; rejected: 1 of 2 targets missed, 1 undecided"),
+    ],
+)
+def test_a_simulation_that_missed_targets_is_rejected(states: list[str], said: str) -> None:
+    """Wherever its errors are told; one that nothing can be said of is not missed."""
+    states_told = [{"state": state} for state in states]
+    kept = {**kept_document(), "platform": "here (abc)", "targets": states_told}
+    sentence = standing_of(kept).describe()
+    assert sentence.partition("suite reference")[2] == said
+
+
+def test_each_profile_has_its_own_mpms_errors(cache: Path) -> None:
+    """One calibrated for worker, one for the others: two files, and neither knows the other's
+    errors. An MPM without held-out cases leaves nothing."""
+    names = {"event": "for event (a)", "worker": "for worker (b)", "prefork": "for prefork (c)"}
+    more = [seen(case=case, mpm="worker", mean_ms=150.0) for case in ("c", "d")]
+    trained = seen(case="e", mpm="prefork", role="train")
+    paths = keep_standing({**kept_document(*more, trained), "platforms": names})
+    assert sorted(paths) == sorted(cache.glob("validations/*"))
+    assert len(paths) == 2
+    event, worker = (find_standing(names[mpm], "real") for mpm in ("event", "worker"))
+    assert event is not None
+    assert worker is not None
+    assert {error.mpm for error in event.errors} == {"event"}
+    assert {error.mpm for error in worker.errors} == {"worker"}
+    found = worker.cell("worker", 0.6, "mean_ms")
+    assert found is not None
+    assert found.median_percent == pytest.approx(50.0)
+    assert event.cell("worker", 0.6, "mean_ms") is None
+    assert find_standing(names["prefork"], "real") is None
+
+
 @pytest.mark.usefixtures("cache")
 def test_an_error_is_told_for_its_mpm_and_band_only() -> None:
     """Where at least two held-out cases were; cases for fitting are no evidence."""
@@ -212,10 +224,10 @@ def test_an_error_is_told_for_its_mpm_and_band_only() -> None:
 
 def test_half_a_validation_is_not_kept(cache: Path) -> None:
     """Nor one of some cases of a suite, nor one without held-out cases."""
-    assert keep_standing({**kept_document(), "whole": False}) is None
-    assert keep_standing(kept_document(complete=False)) is None
+    assert keep_standing({**kept_document(), "whole": False}) == []
+    assert keep_standing(kept_document(complete=False)) == []
     trained = document([seen(role="train")], ABOUT, True)
-    assert keep_standing(trained) is None
+    assert keep_standing(trained) == []
     assert find_standing("here (abc)", "real") is None
     assert not list(cache.glob("validations/*"))
 
@@ -223,8 +235,7 @@ def test_half_a_validation_is_not_kept(cache: Path) -> None:
 @pytest.mark.usefixtures("cache")
 def test_a_damaged_file_counts_for_nothing() -> None:
     """It is a cache: another schema, half a file, and none are the same."""
-    path = keep_standing(kept_document())
-    assert path is not None
+    (path,) = keep_standing(kept_document())
     path.write_text(path.read_text()[:100])
     assert find_standing("here (abc)", "real") is None
     other = copy.deepcopy(kept_document())
@@ -260,10 +271,14 @@ def test_a_validation_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixt
     (folder,) = out.glob("*validate-real-tiny*")
     found = json.loads((folder / "validation.json").read_text())
     assert found["complete"]
+    assert found["targets"] == []
     assert [o["mpm"] for o in found["observations"]] == ["worker", "event"]
     for observation in found["observations"]:
         assert (folder / observation["folder"] / "run.json").exists()
         assert observation["measured"]["throughput_rps"] == pytest.approx(60, rel=0.3)
+        for figure, (low, high) in observation["intervals"].items():
+            assert low < high, figure
+        assert {"throughput_rps", "mean_ms"} <= set(observation["intervals"])
         assert observation["predicted"]["sim"]["p50_ms"] > 10
         assert observation["predicted"]["M/M/c"]["mean_ms"] == pytest.approx(20, rel=0.3)
         assert observation["utilisation"] == pytest.approx(60 * 0.02 / 5, rel=0.5)

@@ -24,13 +24,16 @@ DATE = "2026-11-23"
 def example() -> Platform:
     """Every field away from its default, with a source that needs quoting."""
     costs = Costs(**{item.name: 1.5 + i / 7 for i, item in enumerate(fields(Costs))})
-    named = [f.name for f in fields(Platform) if f.name not in ("name", "costs", "sources")]
+    others = ("name", "costs", "sources", "intervals")
+    named = [item.name for item in fields(Platform) if item.name not in others]
     sources = {name: provenance(f'"{name}"\n\t\\ä\x7f', DATE) for name in named}
     sources |= {item.name: provenance(item.name, DATE) for item in fields(Costs)}
     return Platform(
         name='quoted "name"',
         costs=costs,
         cores=3,
+        fresh_us=700.0,
+        stale_after_us=2500.0,
         gil=True,
         gil_switch_interval_us=4999.5,
         unserialized_accept=False,
@@ -41,11 +44,14 @@ def example() -> Platform:
         send_buffer_bytes=123_456,
         somaxconn=128,
         process_limit=99,
+        costs_least=0.875,
+        costs_most=1.25,
         parent_memory_kib=1.0,
         process_memory_kib=2.0,
         thread_memory_kib=3.0,
         connection_memory_kib=4.0,
         sources=sources,
+        intervals={"fork_us": (1.25, 1.75), "latency_us": (30.5, 36.0)},
     )
 
 
@@ -87,6 +93,8 @@ def test_units_follow_the_field_names() -> None:
     assert '[facts.process_memory]\nvalue = 2.0\nunit = "KiB"\n' in text
     assert '[facts.send_buffer]\nvalue = 123456\nunit = "bytes"\n' in text
     assert '[facts.cores]\nvalue = 3\nunit = ""\n' in text
+    assert '[facts.fresh]\nvalue = 700.0\nunit = "us"\n' in text
+    assert '[facts.costs_most]\nvalue = 1.25\nunit = ""\n' in text
 
 
 def test_defaults_may_be_left_out_but_no_cost() -> None:
@@ -125,7 +133,7 @@ def test_integers_are_accepted_for_floats() -> None:
         ("[costs.fork]", "[costs.fork", "not TOML"),
         ("name =", "title =", "my.toml:1: title unknown key; accepted: name, costs, facts"),
         ("[costs.fork]", "[costs.spoon]", "costs.spoon unknown; accepted: fork, child_start,"),
-        ("[facts.gil]", "[facts.gill]", "facts.gill unknown; accepted: cores, gil,"),
+        ("[facts.gil]", "[facts.gill]", "facts.gill unknown; accepted: cores, fresh, stale_"),
         ("value = 1.5\n", "value = 0.0\n", "costs.fork.value is 0.0; accepted: a number above 0"),
         ("value = 1.5\n", "value = -1\n", "is -1.0; accepted: a number above 0"),
         ("value = 1.5\n", "value = nan\n", "is nan; accepted: a number above 0"),
@@ -142,6 +150,12 @@ def test_integers_are_accepted_for_floats() -> None:
         (f'date = "{DATE}"', 'date = "soon"', "date is 'soon'; accepted: a text like \"2026-"),
         ('source = "fork_us"', 'source = ""', "costs.fork.source must say where"),
         ("value = 1.5\n", "value = 1.5\nerror = 2\n", "costs.fork.error unknown; accepted: value"),
+        ("[1.25, 1.75]", "[1.75, 1.25]", "costs.fork.interval is [1.75, 1.25]; accepted: two num"),
+        ("[1.25, 1.75]", "[1.25]", "costs.fork.interval is [1.25]; accepted: two numbers, the low"),
+        ("[1.25, 1.75]", "1.25", "costs.fork.interval is 1.25; accepted: two numbers"),
+        ("[1.25, 1.75]", "[1.25, inf]", "costs.fork.interval is [1.25, inf]; accepted: two"),
+        ("[1.25, 1.75]", "[true, 2]", "costs.fork.interval is [True, 2]; accepted: two"),
+        ("[1.25, 1.75]", '["1", "2"]', "costs.fork.interval is ['1', '2']; accepted: two"),
     ],
 )
 def test_one_clear_error(before: str, after: str, message: str) -> None:
@@ -152,11 +166,24 @@ def test_one_clear_error(before: str, after: str, message: str) -> None:
     assert "\n" not in text
 
 
+def test_an_interval_stands_with_its_value() -> None:
+    """Where there is one; whole numbers will do, and both ends may be one."""
+    text = format_platform(example())
+    assert f'source = "fork_us"\ndate = "{DATE}"\ninterval = [1.25, 1.75]\n' in text
+    assert text.count("interval = ") == 2
+    read = parse_platform(changed("[1.25, 1.75]", "[2, 2]"), "x")
+    assert read.intervals["fork_us"] == (2.0, 2.0)
+    assert set(read.intervals) == {"fork_us", "latency_us"}
+
+
 def test_errors_name_the_line() -> None:
     """The line of the key itself, not just of the file."""
     text = changed("value = 1.5\n", "value = -1.5\n")
     line = text.splitlines().index("value = -1.5") + 1
     assert wrong(text).startswith(f"my.toml:{line}: costs.fork.value ")
+    text = changed("interval = [1.25, 1.75]", "interval = [2, 1]")
+    line = text.splitlines().index("interval = [2, 1]") + 1
+    assert wrong(text).startswith(f"my.toml:{line}: costs.fork.interval ")
     assert wrong("name = 3").startswith("my.toml:1: name must be there")
     assert wrong('name = "x"\ncosts = 3') == "my.toml:2: costs must be a table"
     assert wrong('name = "x"\n[costs]\nfork = 3') == (
@@ -184,13 +211,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_shipped_profiles_are_whole() -> None:
-    """Each shipped profile is valid, named as its file, and tells the sources of its costs."""
+    """Each shipped profile is valid, named as its file, and tells the sources of its costs (those
+    that are zero unless said otherwise may be left out)."""
     assert "linux-cpython" in shipped_names()
     for name in shipped_names():
         platform = shipped(name)
         assert platform.name == name
         assert parse_platform(format_platform(platform), name) == platform
-        assert {item.name for item in fields(Costs)} <= set(platform.sources)
+        given = {item.name for item in fields(Costs) if getattr(platform.costs, item.name)}
+        assert given <= set(platform.sources)
 
 
 def test_an_unknown_profile_is_named() -> None:

@@ -10,18 +10,21 @@ import psutil
 import pytest
 
 from mpmlab.core.platform import Costs, Platform
-from mpmlab.core.platform_file import format_platform, parse_platform
+from mpmlab.core.platform_file import format_platform, parse_platform, provenance
 from mpmlab.kernel.interface import KernelError
 from mpmlab.real import probe as probe_module
 from mpmlab.real.machine import fingerprint
 from mpmlab.real.probe import (
+    CALIBRATED,
     assemble,
     at_speed,
+    code_key,
     local_platform,
     probe,
     profile_path,
     speed_of,
 )
+from mpmlab.real.probe_whole import REST_S
 
 DATE = "2026-11-23"
 FACTS = {
@@ -78,12 +81,13 @@ def assembled(*rounds: dict[str, float]) -> Platform:
 def test_the_sum_of_the_costs_is_the_measured_whole() -> None:
     """Charged as the simulation charges, a request costs what it was measured to cost: without a
     wait, with one (of processes 58, of threads 52), on a connection of its own; and so much more
-    after a rest (98), or after the application (90)."""
+    after a rest (98: half of what a process loses is lost then), or after the application (90)."""
     costs = assembled().costs
     assert kept_us(costs, 0) == pytest.approx(30.0)
     assert kept_us(costs, 1) == pytest.approx(58.0)
     assert kept_us(costs, 0) + costs.thread_switch_us == pytest.approx(52.0)
-    assert kept_us(costs, 1) + costs.idle_us == pytest.approx(98.0)
+    assert kept_us(costs, 1) + costs.stale_us / 2 == pytest.approx(98.0)
+    assert costs.idle_us == 0
     assert kept_us(costs, 1) + costs.cold_us == pytest.approx(90.0)
     assert closed_us(costs) == pytest.approx(120.0)
 
@@ -149,6 +153,58 @@ def test_nearly_the_same_speed_is_the_same_speed() -> None:
     assert at_speed(platform, 600.0) is platform
     assert at_speed(platform, 420.0) is platform
     assert at_speed(Platform(), 900.0) == Platform()
+
+
+def test_half_is_lost_when_the_probe_looks() -> None:
+    """The rest of its measurement is as long as a process takes to lose half: what stale_us is
+    twice the cost of."""
+    assert Platform().stale_after_us == pytest.approx(REST_S * 1e6)
+
+
+def test_a_core_that_costs_no_more_after_a_rest_is_not_stale() -> None:
+    """A measured gain is scatter: no cost is below zero."""
+    assert assembled({**ROUND, "rested_us": 50.0}).costs.stale_us == 0
+
+
+def calibrated_platform() -> Platform:
+    """The probed one, as if its cost of a request and its latency had been fitted to runs."""
+    platform = assembled()
+    told = provenance(f"{CALIBRATED}, real event, 18 runs, speed loop 500.0 us; fitted", DATE)
+    sources = {**platform.sources, "request_us": told, "latency_us": told}
+    request_us, latency_us = platform.costs.request_us, platform.latency_us
+    return replace(
+        platform,
+        sources=sources,
+        intervals={
+            "request_us": (0.9 * request_us, 1.1 * request_us),
+            "latency_us": (latency_us - 1, latency_us + 1),
+        },
+    )
+
+
+@pytest.mark.parametrize("loop_us", [420.0, 510.0, 900.0])
+def test_a_calibrated_profile_follows_every_speed(loop_us: float) -> None:
+    """Small differences count, too: it was fitted with readings as a run has them. The intervals of
+    costs are scaled with them; what is no cost keeps its own."""
+    platform = calibrated_platform()
+    assert speed_of(platform) == 500.0
+    scaled = at_speed(platform, loop_us)
+    factor = loop_us / 500
+    assert scaled.costs.request_us == pytest.approx(factor * platform.costs.request_us)
+    assert scaled.costs.fork_us == pytest.approx(factor * platform.costs.fork_us)
+    assert scaled.latency_us == platform.latency_us
+    low, high = platform.intervals["request_us"]
+    assert scaled.intervals["request_us"] == pytest.approx((factor * low, factor * high))
+    assert scaled.intervals["latency_us"] == platform.intervals["latency_us"]
+    assert speed_of(scaled) == loop_us
+    assert scaled.sources["latency_us"] == platform.sources["latency_us"]
+
+
+def test_the_code_s_key_changes_with_the_folders_only() -> None:
+    """The same folders give the same digits, more of them others."""
+    assert code_key(("core", "real")) == code_key(("core", "real"))
+    assert len(code_key(("core",))) == 8
+    assert len({code_key(one) for one in (("core",), ("core", "real"), ("core", "sim"))}) == 3
 
 
 # ---- on this machine -----------------------------------------------------------------------------

@@ -1,34 +1,13 @@
-"""The processor: processor sharing against closed forms, at any time of the clock, and the GIL."""
+"""The processor: processor sharing against closed forms, at any time of the clock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from mpmlab.sim.clock import INF, Clock, Timer
-from mpmlab.sim.cpu import Cpu, Gil
+from mpmlab.sim.clock import INF, Clock
+from mpmlab.sim.cpu import Cpu
 
-
-class Burn:
-    """A job that notes when its burst ends, and may do something then."""
-
-    def __init__(self, clock: Clock, then: Callable[[], object] | None = None) -> None:
-        self.clock = clock
-        self.burst = 0
-        self.finish = 0.0
-        self.left_s = 0.0
-        self.ended: list[float] = []
-        self.then = then
-
-    def burst_done(self) -> None:
-        self.ended.append(self.clock.now)
-        if self.then is not None:
-            self.then()
-
-
-def at(clock: Clock, time_s: float, fn: Callable[[], object]) -> None:
-    clock.at(Timer([lambda _event: fn()], None), time_s)
+from .burns import Burn, at
 
 
 def shared(cores: int, jobs: list[tuple[float, float]]) -> list[float]:
@@ -140,87 +119,3 @@ def test_timers_are_few() -> None:
     clock.run_until(INF)
     assert len(chain.ended) == count
     assert clock.events <= 2 * count
-
-
-# ---- the interpreter lock ------------------------------------------------------------------------
-
-
-def test_gil_serves_short_bursts_in_turn() -> None:
-    """Bursts below the switch interval are served first come, first served, one at a time."""
-    clock = Clock()
-    gil = Gil(Cpu(clock, 4), 0.005)
-    burns = [Burn(clock) for _ in range(3)]
-    for burn in burns:
-        gil.add(burn, 0.001)
-    clock.run_until(INF)
-    assert [burn.ended[0] for burn in burns] == pytest.approx([0.001, 0.002, 0.003])
-
-
-def test_gil_switches_after_its_interval() -> None:
-    """A short burst that comes while a long one computes waits one switch interval, not longer, and
-    the long one goes on afterwards: an echo beside a CPU-bound thread."""
-    clock = Clock()
-    gil = Gil(Cpu(clock, 4), 0.005)
-    long, echo = Burn(clock), Burn(clock)
-    gil.add(long, 1.0)
-    at(clock, 0.5, lambda: gil.add(echo, 0.0001))
-    clock.run_until(INF)
-    assert echo.ended == pytest.approx([0.5 + 0.005 + 0.0001])
-    assert long.ended == pytest.approx([1.0001])
-
-
-def test_gil_alternates_between_long_bursts() -> None:
-    """Two long bursts take turns: they end one interval apart, after their sum."""
-    clock = Clock()
-    gil = Gil(Cpu(clock, 4), 0.005)
-    first, second = Burn(clock), Burn(clock)
-    gil.add(first, 0.1)
-    gil.add(second, 0.1)
-    clock.run_until(INF)
-    assert sorted(first.ended + second.ended) == pytest.approx([0.195, 0.2])
-
-
-def test_gil_holds_a_process_to_one_core() -> None:
-    """Two processes of four threads each on two cores: each process has a core of its own."""
-    clock = Clock()
-    cpu = Cpu(clock, 2)
-    burns = []
-    for _ in range(2):
-        gil = Gil(cpu, 1e-4)
-        for _ in range(4):
-            burn = Burn(clock)
-            burns.append(burn)
-            gil.add(burn, 1.0)
-    clock.run_until(INF)
-    assert all(burn.ended[0] == pytest.approx(4.0, abs=1e-3) for burn in burns)
-
-
-def test_threads_behind_a_gil_count_as_one_on_one_core() -> None:
-    """On one core, a process of eight threads behind a GIL gets no more than one of one thread."""
-    clock = Clock()
-    cpu = Cpu(clock, 1)
-    many, single = Gil(cpu, 0.005), Gil(cpu, 0.005)
-    burns = [Burn(clock) for _ in range(8)]
-    for burn in burns:
-        many.add(burn, 1.0)
-    alone = Burn(clock)
-    single.add(alone, 1.0)
-    clock.run_until(INF)
-    assert alone.ended == pytest.approx([2.0], abs=1e-6)
-    assert max(burn.ended[0] for burn in burns) == pytest.approx(9.0)
-
-
-def test_stopped_gil_frees_the_core() -> None:
-    """A process that dies leaves the processor, holder and waiting threads alike."""
-    clock = Clock()
-    cpu = Cpu(clock, 1)
-    gil = Gil(cpu, 0.005)
-    dead = [Burn(clock) for _ in range(3)]
-    for burn in dead:
-        gil.add(burn, 1.0)
-    other = Burn(clock)
-    cpu.add(other, 1.0)
-    at(clock, 0.5, gil.stop)
-    clock.run_until(INF)
-    assert [burn.ended for burn in dead] == [[], [], []]
-    assert other.ended == pytest.approx([1.25])

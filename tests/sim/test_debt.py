@@ -226,25 +226,82 @@ def test_the_clients_machine_has_its_own_cores_and_costs() -> None:
     assert world.cpu_seconds("client") == pytest.approx(2 * world.cpu_seconds("server"))
 
 
-def test_a_core_that_rested_costs_more_to_wake() -> None:
-    """idle_us is owed in full after three milliseconds of rest, in proportion after less, and not
-    at all on a core that computes."""
+def _wakes_and_works(k: Kernel, rest_s: float, requests: int, took_s: list[float]) -> Steps[int]:
+    """Notes how long so many requests take after a rest."""
+    yield k.sleep(rest_s)
+    woken_s = k.now()
+    for _ in range(requests):
+        yield k.work(Demand())
+    took_s.append(k.now() - woken_s)
+    return 0
 
-    def rested(k: Kernel, rest_s: float) -> Steps[float]:
-        queue = k.queue()
-        yield k.sleep(rest_s)
+
+def took_us(rest_s: float, requests: int = 1, beside: bool = False, **costs: float) -> float:
+    """What requests of 10 us each take after a rest, perhaps while another process computes."""
+    took_s: list[float] = []
+    world = World(platform(4, request_us=10, **costs))
+    pid = world.spawn(_wakes_and_works, rest_s, requests, took_s)
+    if beside:
+        world.spawn(_burns_for_2_s)
+    world.run(until_exit=pid)
+    (found_s,) = took_s
+    return found_s / US
+
+
+def _burns_for_2_s(k: Kernel) -> Steps[int]:
+    yield k.work(Demand(cpu_us=2_000_000))
+    return 0
+
+
+def test_a_core_that_rested_costs_more_to_wake() -> None:
+    """idle_us once, after a short rest as after a long one; not for the request that follows, nor
+    while another process computes."""
+    for rest_s in (0.001, 1.0):
+        assert took_us(rest_s) == pytest.approx(10)
+        assert took_us(rest_s, idle_us=90) == pytest.approx(100)
+        assert took_us(rest_s, requests=3, idle_us=90) == pytest.approx(120)
+        assert took_us(rest_s, beside=True, idle_us=90) == pytest.approx(10)
+
+
+def test_a_process_that_was_away_is_cold() -> None:
+    """Half of stale_us after 3 ms of absence, more after more; not for the request that follows.
+    Other processes do not keep it warm."""
+    assert took_us(0.003, stale_us=80) == pytest.approx(10 + 40)
+    assert took_us(0.001, stale_us=80) == pytest.approx(10 + 20)
+    assert took_us(1.0, stale_us=80) == pytest.approx(10 + 80 / 1.003)
+    assert took_us(0.003, requests=3, stale_us=80) == pytest.approx(30 + 40)
+    assert took_us(0.003, beside=True, stale_us=80) > 10 + 40
+
+
+def test_how_long_half_takes_is_the_platforms() -> None:
+    """stale_after_us."""
+
+    def works(k: Kernel) -> Steps[float]:
+        yield k.sleep(0.5)
         woken_s = k.now()
         yield k.work(Demand())
-        yield k.put(queue, "x")
         return k.now() - woken_s
 
-    def cost_us(rest_s: float, idle_us: float = 0.0) -> float:
-        spent_s = run_function(rested, rest_s, platform=platform(idle_us=idle_us))
-        return float(spent_s / US)
+    slow = replace(platform(request_us=10, stale_us=80), stale_after_us=500_000)
+    assert run_function(works, platform=slow) / US == pytest.approx(10 + 40)
 
-    base = cost_us(1.0)
-    assert cost_us(1.0, idle_us=90) - base == pytest.approx(90)
-    assert cost_us(0.001, idle_us=90) - base == pytest.approx(30)
+
+def test_a_thread_that_woke_goes_before_one_that_computes() -> None:
+    """With fresh_us, on one core, a request is answered at once beside a long one; without, they
+    share."""
+
+    def wakes(k: Kernel, took_s: list[float]) -> Steps[int]:
+        yield k.sleep(1.0)
+        yield k.work(Demand(cpu_us=400))
+        took_s.append(k.now() - 1.0)
+        return 0
+
+    for fresh_us, wanted_us in ((0.0, 800), (1000.0, 400), (100.0, 700)):
+        took_s: list[float] = []
+        world = World(replace(platform(cores=1), fresh_us=fresh_us))
+        world.spawn(_burns_for_2_s)
+        world.run(until_exit=world.spawn(wakes, took_s))
+        assert took_s[0] / US == pytest.approx(wanted_us)
 
 
 def test_a_demand_leaves_the_core_cold() -> None:
