@@ -20,6 +20,8 @@ from mpmlab.bench.task import Task, Watch
 from mpmlab.bench.validation import BAND_ENDS, FIGURES, SIM
 from mpmlab.core.platform import Platform, with_costs_times
 
+#: What CPU costs have an influence on: memory has no band.
+_BANDED: Final = tuple(figure for figure in FIGURES if figure != "memory_mib")
 #: The same simulation with the probed profile: what calibrating gains.
 UNCALIBRATED: Final = "uncalibrated"
 
@@ -56,7 +58,7 @@ def predict(
             _simulated(task, run, with_costs_times(profile, factor), watch)
             for factor in (profile.costs_least, profile.costs_most)
         ]
-        band = {figure: ends for figure in FIGURES if (ends := _ends(seen, figure)) is not None}
+        band = {figure: ends for figure in _BANDED if (ends := _ends(seen, figure)) is not None}
     return Predictions(others, band)
 
 

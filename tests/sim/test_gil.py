@@ -165,7 +165,8 @@ def test_no_work_is_lost_or_made_up() -> None:
 
 
 def test_it_holds_a_process_to_one_core() -> None:
-    """Two processes of four threads each on two cores: each process has a core of its own."""
+    """Two processes of four threads each on two cores: each process has a core of its own, and its
+    threads take turns, so that they end within one round of one another."""
     clock = Clock()
     cpu = Cpu(clock, 2)
     processes = []
@@ -177,7 +178,9 @@ def test_it_holds_a_process_to_one_core() -> None:
             gil.add(burn, 1.0)
     clock.run_until(INF)
     for burns in processes:
-        assert max(burn.ended[0] for burn in burns) == pytest.approx(4.0)
+        ends = [burn.ended[0] for burn in burns]
+        assert max(ends) == pytest.approx(4.0)
+        assert min(ends) > 4.0 - 4 * 0.005
 
 
 def test_threads_behind_it_count_as_one_on_one_core() -> None:
