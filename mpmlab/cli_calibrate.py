@@ -102,7 +102,7 @@ class _Calibration:
         reporter.phase("cost profile of this machine")
         probed = local_platform(progress=reporter.advance)
         with self.interruption.polite():
-            for one in take(asked, self.watch, reporter.phase):
+            for one in take(asked, self.watch, reporter.phase, self.folder):
                 self.ran.append(one)
                 verdict = f"NOT COUNTED: {one.reasons[0]}" if one.reasons else "counts"
                 text = f"{len(self.ran)} of {asked.runs}: {one.case}, {one.mpm}: {verdict}"

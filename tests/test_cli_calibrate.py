@@ -21,10 +21,12 @@ TEXT = (Path(__file__).resolve().parents[1] / "docs" / "results.md").read_text()
 #: What stands where a profile is kept, from before.
 BEFORE = "from before\n"
 
-Take = Callable[[Wanted, Watch, Callable[[str], None]], Iterator[Ran]]
+Take = Callable[[Wanted, Watch, Callable[[str], None], Path], Iterator[Ran]]
 
 
-def all_runs(asked: Wanted, _watch: Watch, phase: Callable[[str], None]) -> Iterator[Ran]:
+def all_runs(
+    asked: Wanted, _watch: Watch, phase: Callable[[str], None], _scratch: Path
+) -> Iterator[Ran]:
     """Each case of each MPM once, and all of them count."""
     for case, mpm, _ in asked.benches:
         phase(f"{case.name}, {mpm}")
@@ -156,7 +158,7 @@ def test_the_document_is_explained(carry_out: Callable[..., int], place: Place) 
     assert f"## {cli_calibrate.FILE}" in TEXT
 
 
-def interrupted_runs(asked: Wanted, watch: Watch, _: object) -> Iterator[Ran]:
+def interrupted_runs(asked: Wanted, watch: Watch, *_: object) -> Iterator[Ran]:
     """The user presses Ctrl-C during the second."""
     yield Ran(asked.benches[0][0].name, "prefork", 1, TAKEN, ())
     watch.interruption.reason = "interrupted by SIGINT"
@@ -233,8 +235,10 @@ def test_disturbed_runs_are_told_and_fitted_to_by_nobody(
     """All runs of one case were disturbed: the real selection names case and reason for each
     MPM."""
 
-    def take(asked: Wanted, watch: Watch, phase: Callable[[str], None]) -> Iterator[Ran]:
-        for one in all_runs(asked, watch, phase):
+    def take(
+        asked: Wanted, watch: Watch, phase: Callable[[str], None], scratch: Path
+    ) -> Iterator[Ran]:
+        for one in all_runs(asked, watch, phase, scratch):
             bad = one.case == "users-1"
             yield replace(one, reasons=("others had the core",)) if bad else one
 

@@ -78,14 +78,15 @@ def wanted(
     return Wanted(suite, engine, tuple(mpms), repetitions, benches)
 
 
-def take(asked: Wanted, watch: Watch, phase: Callable[[str], None]) -> Iterator[Ran]:
+def take(asked: Wanted, watch: Watch, phase: Callable[[str], None], scratch: Path) -> Iterator[Ran]:
     """One training run after the other, MPMs next to one another, every other repetition backwards.
-    Ends early after a run that was cut short, which is the last that is given."""
+    What a run needs on disk is in `scratch` while it lasts. Ends early after a run that was cut
+    short, which is the last that is given."""
     for repetition in range(1, asked.repetitions + 1):
         for case, mpm, bench in asked.benches if repetition % 2 else asked.benches[::-1]:
             (task,) = bench.tasks
             phase(f"{case.name}, {mpm}")
-            with tempfile.TemporaryDirectory(prefix="mpmlab-") as folder:
+            with tempfile.TemporaryDirectory(dir=scratch) as folder:
                 _, results = conduct(
                     bench, task, Platform(name="not needed"), watch, lambda _: None, Path(folder)
                 )

@@ -3,6 +3,7 @@ fit."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,15 +71,20 @@ def a_run(**facts: Any) -> Run:
 def runs_made(
     asked: Wanted, monkeypatch: pytest.MonkeyPatch, runs: Iterator[Run]
 ) -> tuple[list[str], list[Ran]]:
-    """What was run, in order, and what take() makes of it."""
+    """What was run, in order, and what take() makes of it. What a run needs on disk is in the
+    folder that was given, and gone afterwards."""
     order: list[str] = []
 
-    def conducted(_bench: object, task: Any, *_: object) -> tuple[Path, Done]:
+    def conducted(_bench: object, task: Any, *others: Any) -> tuple[Path, Done]:
+        assert others[-1].parent == Path(scratch)
         order.append(f"{task.plan.scenario}, {task.mpm}")
         return Path("nowhere"), Done({"real": next(runs)})
 
     monkeypatch.setattr(calibrate, "conduct", conducted)
-    return order, list(take(asked, watch(), lambda _: None))
+    with tempfile.TemporaryDirectory() as scratch:
+        found = list(take(asked, watch(), lambda _: None, Path(scratch)))
+        assert not list(Path(scratch).iterdir())
+    return order, found
 
 
 def endless(run: Run) -> Iterator[Run]:
