@@ -46,14 +46,15 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "stale after": ("stale_after_us",),
     "cold": ("cold_us",),
     "idle": ("idle_us",),
+    "idle after": ("idle_after_us",),
     "fresh": ("fresh_us",),
     "latency": ("latency_us",),
     "timer slack": ("timer_slack_us",),
 }  # fmt: skip
 #: Where a fit begins if the probe found nothing (a factor of 0 stays 0).
 _STARTS: Final = {
-    "idle_us": 5.0, "stale_us": 20.0, "cold_us": 20.0, "fresh_us": 1000.0, "latency_us": 5.0,
-    "timer_slack_us": 60.0, "send_per_kb_us": 0.05, "recv_per_kb_us": 0.05,
+    "idle_us": 20.0, "idle_after_us": 500.0, "stale_us": 20.0, "cold_us": 20.0, "fresh_us": 1000.0,
+    "latency_us": 5.0, "timer_slack_us": 60.0, "send_per_kb_us": 0.05, "recv_per_kb_us": 0.05,
 }  # fmt: skip
 #: The prior: that a factor of e squared is as unlikely as an error of one standard deviation.
 _PRIOR: Final = 2.0

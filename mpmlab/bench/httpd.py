@@ -20,7 +20,8 @@ from mpmlab.bench.run import Run
 from mpmlab.bench.samples import SampleRows
 from mpmlab.bench.task import SAMPLE_INTERVAL_S, EngineError, Task, Watch
 from mpmlab.core.scoreboard import READY
-from mpmlab.httpd.configuration import Wishes
+from mpmlab.core.settings import Settings
+from mpmlab.httpd.configuration import Wishes, place_added
 from mpmlab.httpd.server import HttpdServer, start_httpd
 from mpmlab.httpd.status import Status, StatusError
 from mpmlab.real.machine import usable_cores
@@ -44,12 +45,13 @@ class StatusEye(SampleRows):
     A sample has the time at which it came. The worker that writes it is left out, and so is the
     process that prefork has for the stream (configuration.py)."""
 
-    def __init__(self, server: HttpdServer, mpm: str) -> None:
+    def __init__(self, server: HttpdServer, settings: Settings) -> None:
         super().__init__()
         self._server = server
         self._stream = server.stream(SAMPLE_INTERVAL_S)
-        #: A process of prefork is ours; of the others a thread of the pool.
-        self._own = 1 if mpm == "prefork" else 0
+        #: A worker of the pool has the stream, or one that came on top; prefork's is a process.
+        self._own = int(place_added(settings))
+        self._own_processes = int(settings.mpm == "prefork")
         self._zero_s = 0.0
         self._sampling = False
         #: How often the stream broke off.
@@ -65,7 +67,7 @@ class StatusEye(SampleRows):
             return 0
         if report is None:
             return 0
-        # by_status() leaves one out, which in worker and event belongs to the pool.
+        # by_status() leaves one out, which may belong to the pool.
         return sum(report.by_status()[READY:]) + 1 - self._own
 
     def take(self, time_s: float) -> None:
@@ -111,7 +113,8 @@ class StatusEye(SampleRows):
 
     def _keep(self, found: Status) -> None:
         self.first = self.first or found
-        processes = found.counts.get("processes", len(self._server.children())) - self._own
+        processes = found.counts.get("processes", len(self._server.children()))
+        processes -= self._own_processes
         row = [*found.by_status(), found.busy - 1, found.idle, processes]
         self.add(time.monotonic() - self._zero_s, np.array(row, dtype=np.int64))
 
@@ -138,7 +141,7 @@ def run_httpd(task: Task, watch: Watch, folder: Path) -> Run:
                 static_bytes=static_sizes(task.plan),
             )
         )
-        eye = StatusEye(server, task.mpm)
+        eye = StatusEye(server, task.known())
         live = LiveRun("httpd", task, watch, server, eye, cores, before, folder, link)
         live.start_pool()
         live.run_load()
@@ -161,13 +164,13 @@ def _notes(eye: StatusEye, live: LiveRun) -> list[str]:
     settings = live.task.known()
     workers = settings.daemons_limit * settings.threads_per_child
     notes = []
-    slots = workers + (settings.mpm == "prefork")
+    slots = workers + place_added(settings)
     if eye.first is not None and len(eye.first.letters) != slots:
         notes.append(
             f"httpd has places for {len(eye.first.letters)} workers, our reading of the directives "
             f"gives {slots}: they are not clamped alike"
         )
-    if settings.mpm != "prefork" and workers < _MANY_WORKERS:
+    if not place_added(settings) and workers < _MANY_WORKERS:
         notes.append(f"one of {workers} threads of httpd holds the stream of its own reports")
     gap_s = eye.facts()["longest_gap_s"]
     if not live.faults and gap_s is not None and gap_s > _GAP_S:

@@ -123,8 +123,10 @@ def validate(
 
         folder, results = conduct(bench, task, profiles.of(task.mpm), watch, say, out)
         keep(folder, results, lambda *_: None)
-        say(": simulations beside it")
-        more = predict(task, results, asked.engine, profiles, watch)
+        more = None
+        if repetition == 1:  # they come out much the same each time
+            say(": simulations beside it")
+            more = predict(task, results, asked.engine, profiles, watch)
         yield observe(case, task, results, asked.engine, repetition, folder.name, more)
         if any(run.faults for run in results.runs.values()):
             return

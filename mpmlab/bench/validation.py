@@ -159,7 +159,7 @@ def errors(observations: Iterable[Observation]) -> list[Error]:
     return [
         found
         for group in groups(observations)
-        for predictor in group[0].predicted
+        for predictor in dict.fromkeys(name for seen in group for name in seen.predicted)
         for figure in FIGURES
         if (found := _error(group, figure, predictor)) is not None
     ]
@@ -167,7 +167,7 @@ def errors(observations: Iterable[Observation]) -> list[Error]:
 
 def _error(group: Sequence[Observation], figure: str, predictor: str) -> Error | None:
     percent = middle(
-        error_percent(seen.predicted[predictor].get(figure), seen.measured.get(figure))
+        error_percent(seen.predicted.get(predictor, {}).get(figure), seen.measured.get(figure))
         for seen in group
     )
     if percent is None:

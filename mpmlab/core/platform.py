@@ -21,7 +21,7 @@ class Costs:
     exit_us: float = 1.0  # parent: reaping one child
     switch_us: float = 1.0  # a blocked process gets going again: its main thread
     thread_switch_us: float = 1.0  # another thread of a process does
-    idle_us: float = 0.0  # more, for a thread that wakes on a core that rested
+    idle_us: float = 0.0  # most, for a thread that wakes on a core that rested: idle_after_us
     # What it takes to be warm again.
     stale_us: float = 0.0  # most, for a process that has not computed for long: stale_after_us
     cold_us: float = 0.0  # for a request whose demand kept the core busy for 1 ms; less for less
@@ -52,6 +52,7 @@ class Platform:
     cores: int = 1
     fresh_us: float = 0.0  # how much of what a thread computes after it woke goes before others'
     stale_after_us: float = 3000.0  # a process that did not compute for so long is half cold
+    idle_after_us: float = 0.0  # a core that rested for so long takes half of the most to wake
     gil: bool = False
     gil_switch_interval_us: float = 5000.0
     unserialized_accept: bool = True  # httpd's SINGLE_LISTEN_UNSERIALIZED_ACCEPT

@@ -5,8 +5,9 @@ no .htaccess (which costs five failing opens for each), no checks of symbolic li
 no access log unless asked for. `python -m benchmarks.httpd_trace` counts its system calls.
 
 The status connection. Whoever samples /server-status all the time holds a worker (stream.py). Its
-place is added, so that the load finds the pool that was asked for: a process of prefork, a spare
-thread of worker and event (whose threads come by the process, so there is one less for the load).
+place is added, so that the load finds the pool that was asked for: a process of prefork, a thread
+of worker and event where there is one process. Where there are more, threads come by the process,
+so there is one less for the load; a spare thread is left out instead.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ LOG_FORMAT: Final = f"%{{{REQUEST_ID}}}i %m %U %q %>s %B %D %k"
 #: Wall time with microseconds, module and level, process, text.
 ERROR_FORMAT: Final = "[%{cu}t] [%-m:%l] [pid %P] %M"
 
-#: With the status connection: what is one more, and what is one less idle.
+#: With the status connection: what is one more, of processes or of the threads of a single one, and
+#: what is one less idle.
 _ONE_MORE: Final = ("StartServers", "ServerLimit", "MaxRequestWorkers", "MaxClients")
+_ONE_THREAD_MORE: Final = ("ThreadsPerChild", "ThreadLimit", "MaxRequestWorkers", "MaxClients")
 _ONE_LESS_IDLE: Final = ("MinSpareThreads", "MaxSpareThreads")
 #: Directives whose 0 means "the system's", which httpd has by leaving them out.
 _UNSET_IF_ZERO: Final = ("ThreadStackSize", "SendBufferSize")
@@ -184,7 +187,7 @@ def mpm_lines(settings: Settings, sampled: bool) -> list[str]:
     ]
     lines += settings.given
     if sampled:
-        lines = [(name, _with_place(settings.mpm, name, text)) for name, text in lines]
+        lines = [(name, _with_place(settings, name, text)) for name, text in lines]
     return [
         f"{name} {text}"
         for name, text in lines
@@ -206,15 +209,21 @@ def _text(value: float | str | bool, kind: str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _with_place(mpm: str, name: str, text: str) -> str:
+def place_added(settings: Settings) -> bool:
+    """Whether the status connection's worker comes on top of the pool that was asked for."""
+    return settings.mpm == "prefork" or settings.daemons_limit == 1
+
+
+def _with_place(settings: Settings, name: str, text: str) -> str:
     """The number with the status connection's place in it."""
     try:
         number = int(text)
     except ValueError:
         return text
-    if mpm == "prefork" and name in _ONE_MORE and number > 0:
-        return str(number + 1)
-    if mpm != "prefork" and name in _ONE_LESS_IDLE and number > 1:
+    if place_added(settings):
+        more = _ONE_MORE if settings.mpm == "prefork" else _ONE_THREAD_MORE
+        return str(number + 1) if name in more and number > 0 else text
+    if name in _ONE_LESS_IDLE and number > 1:
         return str(number - 1)
     return text
 

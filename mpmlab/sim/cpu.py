@@ -1,5 +1,5 @@
-"""Processors: who computes at what speed. Cpu shares cores among jobs; Gil lets one thread of a
-process compute at a time. Nothing of sockets or of what operations cost lives here.
+"""Processors: who computes at what speed. Nothing of sockets or of what operations cost lives here,
+and nothing of interpreters, whose locks are gil.py's.
 
 Cpu is egalitarian processor sharing by virtual time: V grows at dV/dt = min(1, cores / jobs), the
 same for every job, so a job that needs d seconds is done when V has grown by d. One heap of finish
@@ -8,22 +8,18 @@ times, one lazy timer: re-armed only when something ends sooner than it would fi
 There are two levels. What a thread computes first after it woke, up to `fresh_s`, goes before all
 that is not so fresh: Linux's EEVDF lets a thread that wakes run for a slice (1.4 ms on two cores)
 and only then shares evenly, so that short requests pass long ones. Each level has a V of its own.
+Nobody starves: a job that was passed over until it lags a slice behind its fair share (EEVDF's
+eligibility, Stoica and Abdel-Wahab 1995) is fresh again. How far fair and actual shares of the old
+ones have grown apart is one number, the same for all of them.
 
 A job belongs to a process, its `home`, whose memory leaves the caches while it does not compute:
 Warmth says what it takes to be warm again.
-
-Gil is CPython's (ceval_gil.h, take_gil and drop_gil): its holder computes until it makes a system
-call or, if others wait, until one of them has waited for the switch interval without anybody's
-getting it. The interval is time, not CPU: a holder that shares its core gets less done in it. So an
-echo beside a CPU-bound thread waits for it (10.4 ms measured against 0.013 ms), which a shared core
-would not show.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from heapq import heappop, heappush
-from math import ceil
 from typing import Final, Protocol
 
 from mpmlab.sim.clock import INF, Clock, Timer
@@ -50,10 +46,13 @@ class Warmth:
     CPU half is lost after `half_s`: most * t / (t + half), without exp(), whose last digit differs
     between platforms."""
 
-    __slots__ = ("half_s", "idle_s", "most_s")
+    __slots__ = ("half_s", "idle_half_s", "idle_s", "most_s")
 
-    def __init__(self, most_s: float, half_s: float, idle_s: float = 0.0) -> None:
-        self.idle_s = idle_s  # what waking a core that rested takes besides
+    def __init__(
+        self, most_s: float, half_s: float, idle_s: float = 0.0, idle_half_s: float = 0.0
+    ) -> None:
+        self.idle_s = idle_s  # most that waking a core that rested takes besides
+        self.idle_half_s = idle_half_s  # after a rest for so long it takes half of that
         self.most_s = most_s
         self.half_s = half_s
 
@@ -64,6 +63,10 @@ class Warmth:
             return 0.0
         away_s += ahead_s
         return self.most_s * away_s / (away_s + self.half_s)
+
+    def waking_s(self, rested_s: float) -> float:
+        """Core seconds that it takes besides to wake a core that rested for so long."""
+        return self.idle_s * rested_s / (rested_s + self.idle_half_s)
 
 
 #: How long who is ahead keeps a core at most: Linux's tick at HZ = 250, which ends a slice.
@@ -91,8 +94,8 @@ class Cpu:
     after it woke comes before all that is not so fresh."""
 
     __slots__ = (
-        "_armed_at", "_callbacks", "_free", "_heaps", "_number", "_running", "_timer", "_updated",
-        "_used", "_virtual", "clock", "cores", "fresh_s", "warmth",
+        "_armed_at", "_callbacks", "_free", "_heaps", "_lag", "_lagging", "_number", "_running",
+        "_timer", "_updated", "_used", "_virtual", "clock", "cores", "fresh_s", "warmth",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +110,10 @@ class Cpu:
         self._running = [0, 0]
         self._virtual = [0.0, 0.0]
         self._heaps: tuple[list[tuple[float, int, Job]], ...] = ([], [])
+        # How far the old ones' fair share has grown ahead of what they got, and at what lag which
+        # of them are fresh again, in that order.
+        self._lag = 0.0
+        self._lagging: deque[tuple[float, int, Job]] = deque()
         self._updated = 0.0  # the time at which V was that
         self._used = 0.0  # core seconds
         self._number = 0
@@ -127,7 +134,7 @@ class Cpu:
         if warmth is not None:
             demand_s += self._lost_s(job, demand_s)
             if now > self._updated and not self.running:
-                demand_s += warmth.idle_s
+                demand_s += warmth.waking_s(now - self._updated)
         if self.running:
             self._advance(now)
         else:
@@ -189,6 +196,8 @@ class Cpu:
         job.level = level
         job.finish = finish = self._virtual[level] + demand_s
         heappush(self._heaps[level], (finish, number, job))
+        if level == REST and self.fresh_s > 0.0:
+            self._lagging.append((self._lag + self.fresh_s + SLICE_S, number, job))
 
     def _rates(self) -> tuple[float, float]:
         """At what part of a core's speed a job of each level computes."""
@@ -200,6 +209,11 @@ class Cpu:
             return cores / fresh, 0.0
         return 1.0, 1.0 if rest <= cores - fresh else (cores - fresh) / rest
 
+    def _fair(self) -> float:
+        """At what part of a core's speed a job would compute if all shared evenly."""
+        running = self.running
+        return 1.0 if running <= self.cores else self.cores / running
+
     def _advance(self, now: float) -> None:
         passed = now - self._updated
         if passed > 0.0:
@@ -207,6 +221,7 @@ class Cpu:
             virtual = self._virtual
             virtual[FRESH] += passed * fresh
             virtual[REST] += passed * rest
+            self._lag += passed * (self._fair() - rest)
             self._used += passed * min(self.running, self.cores)
             self._updated = now
 
@@ -222,7 +237,7 @@ class Cpu:
 
     def _rearm(self) -> None:
         """Something may end sooner than the timer fires."""
-        when = INF
+        when = self._next_renewal()
         for level, rate in enumerate(self._rates()):
             heap = self._heaps[level]
             while heap and heap[0][2].burst != heap[0][1]:
@@ -233,8 +248,34 @@ class Cpu:
         if when < self._armed_at:
             self._arm(when)
 
+    def _next_renewal(self) -> float:
+        """When the first of those that are passed over is fresh again, at these rates."""
+        lagging = self._lagging
+        while lagging and lagging[0][2].burst != lagging[0][1]:
+            lagging.popleft()
+        if not lagging:
+            return INF
+        grows = self._fair() - self._rates()[REST]
+        return self._updated + max(0.0, lagging[0][0] - self._lag) / grows if grows > 0.0 else INF
+
+    def _renew(self) -> None:
+        """Those that lag a slice behind are fresh again."""
+        lagging = self._lagging
+        limit = self._lag + (1e-12 + 4e-16 * (self._lag + self.clock._now))
+        while lagging and lagging[0][0] <= limit:
+            _, number, job = lagging.popleft()
+            if job.burst != number:
+                continue
+            self._running[REST] -= 1
+            left_s = max(0.0, job.finish - self._virtual[REST])
+            job.later_s = max(0.0, left_s - self.fresh_s)
+            job.fresh_s = self.fresh_s - (left_s - job.later_s)
+            self._enter(job, FRESH, left_s - job.later_s)
+
     def _rest(self) -> None:
         """Nobody computes: start V afresh, which keeps it small and exact."""
+        self._lagging.clear()
+        self._lag = 0.0
         for level in (FRESH, REST):
             self._heaps[level].clear()
             self._virtual[level] = 0.0
@@ -248,6 +289,7 @@ class Cpu:
             self._advance(self.clock._now)
         done = self._ended(FRESH)
         done += self._ended(REST)
+        self._renew()
         if not self.running:
             self._rest()
         self._armed_at = -INF  # what the finished ones start anew must not arm the timer each time
@@ -280,111 +322,3 @@ class Cpu:
             self._left(job)
             done.append(job)
         return done
-
-
-class Thread(Job, Protocol):
-    """A job behind a GIL: `left_s` core seconds of its burst are still to do; `asked_s`: since when
-    it waits for the GIL."""
-
-    asked_s: float
-    left_s: float
-
-
-class Gil:
-    """The interpreter lock of one process: to the Cpu it is one job, that of its holder."""
-
-    __slots__ = (
-        "_callbacks", "_cpu", "_deadline", "_holder", "_interval_s", "_stretch", "_waiting",
-        "_wake_share", "burst", "finish", "fresh_s", "home", "later_s", "level",
-    )  # fmt: skip
-
-    def __init__(self, cpu: Cpu, home: Home, interval_s: float, wake_s: float = 0.0) -> None:
-        self._cpu = cpu
-        self.home = home
-        # Each waiting thread wakes at every interval, to ask for the lock (CPython's take_gil()):
-        # that share of the holder's core goes to each of them.
-        self._wake_share = wake_s / interval_s
-        self._stretch = 1.0  # core seconds per second of the holder's burst
-        self._interval_s = interval_s
-        self._waiting: deque[Thread] = deque()
-        self._holder: Thread | None = None
-        self._deadline = INF  # when the holder is to let go
-        self._callbacks = [self._on_deadline]
-        self.burst = self.level = 0
-        self.finish = self.fresh_s = self.later_s = 0.0
-
-    def add(self, thread: Thread, demand_s: float) -> None:
-        """Start a burst of a thread; thread.burst_done() is called at its end."""
-        thread.left_s = demand_s
-        if self._holder is None:
-            self._run(thread)
-            return
-        self._wait(thread)
-        self._set_deadline(thread.asked_s + self._interval_s)
-
-    @property
-    def wanted(self) -> bool:
-        """Whether somebody has it: who lets go of it, as each system call does, then has to wait
-        for its turn, too."""
-        return self._holder is not None
-
-    def stop(self) -> None:
-        """The process is gone: nobody computes any more."""
-        if self.burst:
-            self._cpu.remove(self)
-        self._holder = None
-        self._deadline = INF
-        self._waiting.clear()
-
-    def burst_done(self) -> None:
-        """The holder's burst is over: the next one's turn."""
-        thread = self._holder
-        assert thread is not None
-        thread.fresh_s = self.fresh_s
-        self._hand_over()
-        thread.burst_done()
-
-    def _hand_over(self) -> None:
-        self._deadline = INF
-        self._holder = None
-        if self._waiting:
-            self._run(self._waiting.popleft())
-
-    def _run(self, thread: Thread) -> None:
-        self._holder = thread
-        self.fresh_s = thread.fresh_s
-        self._stretch = 1.0 + len(self._waiting) * self._wake_share
-        self._cpu.add(self, thread.left_s * self._stretch)
-        if self._waiting:
-            now = self._cpu.clock._now
-            self._set_deadline(now + self._interval_s + self._until_asked())
-
-    def _wait(self, thread: Thread) -> None:
-        self._waiting.append(thread)
-        thread.asked_s = self._cpu.clock._now
-
-    def _set_deadline(self, when: float) -> None:
-        if when < self._deadline:
-            self._deadline = when
-            self._cpu.clock.at(Timer(self._callbacks, None), when)
-
-    def _on_deadline(self, event: Timer) -> None:
-        event.callbacks = None  # type: ignore[assignment]
-        thread = self._holder
-        if self._cpu.clock._now != self._deadline or thread is None or self.burst == ENDED:
-            return  # it was for another holder, or this one is about to be done
-        left_s = self._cpu.remove(self) / self._stretch
-        thread.left_s = left_s
-        thread.fresh_s = self.fresh_s
-        chosen = self._waiting.popleft()
-        self._wait(thread)
-        self._deadline = INF
-        self._run(chosen)
-
-    def _until_asked(self) -> float:
-        """From an interval after now until a waiting thread asks for it: each does at every
-        interval since it began to wait, if nobody else has got it meanwhile."""
-        now, interval_s = self._cpu.clock._now, self._interval_s
-        # Rounded, so that who began to wait just now, or whole intervals ago, asks at once.
-        waited = [(now - thread.asked_s) / interval_s for thread in self._waiting]
-        return interval_s * min(max(0.0, ceil(n - 1e-6) - n) for n in waited)

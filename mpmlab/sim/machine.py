@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from mpmlab.core.platform import Platform
 from mpmlab.sim.costs import US, CostTable
-from mpmlab.sim.cpu import Cpu, Gil, Warmth
+from mpmlab.sim.cpu import Cpu, Warmth
+from mpmlab.sim.gil import Gil
 
 if TYPE_CHECKING:
     from mpmlab.sim.listener import SimListener
@@ -30,10 +31,11 @@ class Machine:
         self.platform = platform
         self.cost = CostTable(platform)
         stale_s, idle_s = self.cost.stale, self.cost.idle
+        warmth = Warmth(stale_s, platform.stale_after_us * US, idle_s, platform.idle_after_us * US)
         self.cpu = Cpu(
             world.clock,
             platform.cores,
-            Warmth(stale_s, platform.stale_after_us * US, idle_s) if stale_s or idle_s else None,
+            warmth if stale_s or idle_s else None,
             platform.fresh_us * US,
         )
         self.listeners: list[SimListener] = []

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mpmlab.kernel.interface import Dead, Signal
-from mpmlab.sim.cpu import Gil
+from mpmlab.sim.gil import Gil
 from mpmlab.sim.trace import EXIT, KILL, tag_of
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import pytest
 
 from mpmlab.bench.httpd import StatusEye
 from mpmlab.bench.samples import STATUSES
+from mpmlab.core.directives import effective
 from mpmlab.core.scoreboard import BUSY_KEEPALIVE, BUSY_WRITE, DEAD, READY
 from mpmlab.httpd.server import HttpdServer
 from mpmlab.httpd.status import Status
@@ -119,9 +120,9 @@ def made_up() -> Iterator[MadeUp]:
     server.end()
 
 
-def eye_on(server: MadeUp, mpm: str = "event") -> StatusEye:
+def eye_on(server: MadeUp, mpm: str = "event", **directives: str) -> StatusEye:
     """The engine's eye."""
-    return StatusEye(cast(HttpdServer, server), mpm)
+    return StatusEye(cast(HttpdServer, server), effective(mpm, directives))
 
 
 def look_until(eye: StatusEye, samples: int, broken: int = 0) -> None:
@@ -175,6 +176,18 @@ def test_ready_workers(made_up: MadeUp, mpm: str, letters: str, ready: int) -> N
     that answers, which is the pool's."""
     made_up.answer(report(letters))
     assert eye_on(made_up, mpm).ready_workers() == ready
+
+
+def test_of_a_single_process_the_stream_has_a_thread_of_its_own(made_up: MadeUp) -> None:
+    """It is not the pool's, and neither is it a process."""
+    eye = eye_on(made_up, "worker", ThreadsPerChild="3", MaxRequestWorkers="3")
+    made_up.answer(report("W___"))
+    assert eye.ready_workers() == 3
+    eye.take(0.0)
+    made_up.answer(report("W__K", "Processes: 1"))
+    look_until(eye, 1)
+    samples = eye.samples()
+    assert (samples.busy[0], samples.idle[0], samples.processes[0]) == (1, 2, 1)
 
 
 def test_nobody_is_ready_where_nobody_answers(made_up: MadeUp) -> None:

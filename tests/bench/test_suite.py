@@ -133,7 +133,7 @@ def test_what_is_fitted_to_is_held_out_nowhere() -> None:
 
 def test_the_calibration_is_a_minute_and_tells_its_parameters_apart() -> None:
     """Every MPM can run it; saturated runs over numbers of users, connections, sizes and demand,
-    and two open runs with pools of different sizes, which tell the memory of a worker."""
+    and three open runs with pools of different sizes, which tell the memory of a worker."""
     suite = load_suite("calibration")
     for mpm in MPMS:
         asked = wanted(suite, suite.cases, (mpm,), "real", 1, 1, None)
@@ -142,7 +142,7 @@ def test_the_calibration_is_a_minute_and_tells_its_parameters_apart() -> None:
         closed = {name for name, plan in plans.items() if plan.offered_rate is None}
         assert {plans[name].sessions for name in closed} == {1, 4, 16, 48}
         pools = {case.pool for case in suite.cases if case.name not in closed}
-        assert len(pools) == 2
+        assert len(pools) == 3
     assert {len(set(plan.response_bytes)) for plan in plans.values()} == {1}
     assert len({int(plan.response_bytes[0]) for plan in plans.values()}) == 2
     assert int(plans["computing-16"].cpu_us.max()) == 1000

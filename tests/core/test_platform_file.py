@@ -34,6 +34,7 @@ def example() -> Platform:
         cores=3,
         fresh_us=700.0,
         stale_after_us=2500.0,
+        idle_after_us=750.0,
         gil=True,
         gil_switch_interval_us=4999.5,
         unserialized_accept=False,

@@ -133,6 +133,23 @@ def test_threaded_ones_want_a_thread_less_idle_for_the_status_connection(mpm: st
     assert "MinSpareThreads" not in changes(mpm, MinSpareThreads="1")
 
 
+@pytest.mark.parametrize("mpm", ["worker", "event"])
+def test_a_single_process_gets_a_thread_more_for_the_status_connection(mpm: str) -> None:
+    """So that the load finds all that were asked for, and no second process; what is to be idle is
+    the load's alone."""
+    pool = {"ThreadsPerChild": "10", "MinSpareThreads": "5", "MaxSpareThreads": "40"}
+    for name in ("MaxRequestWorkers", "MaxClients"):
+        for asked in ("10", "15", "19"):  # the last two are lowered to 10
+            settings = effective(mpm, {**pool, name: asked})
+            assert settings.daemons_limit == 1
+            changed = changes(mpm, **pool, **{name: asked})
+            assert changed.pop(name) == (asked, str(int(asked) + 1))
+            assert changed.pop("ThreadsPerChild") == ("10", "11")
+            assert changed == {"ThreadLimit": ("64", "65")}
+            more = {"ThreadsPerChild": "11", name: str(int(asked) + 1)}
+            assert effective(mpm, {**pool, **more}).daemons_limit == 1
+
+
 def test_a_timeout_of_milliseconds_is_written_with_its_unit() -> None:
     """As given, and the default in whole seconds."""
     assert "KeepAliveTimeout 500ms" in mpm_lines(

@@ -10,7 +10,8 @@ import random
 import pytest
 
 from mpmlab.sim.clock import INF, Clock
-from mpmlab.sim.cpu import Cpu, Gil, Warmth
+from mpmlab.sim.cpu import Cpu, Warmth
+from mpmlab.sim.gil import Gil
 
 from .burns import Burn, House, at
 
