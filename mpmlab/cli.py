@@ -8,7 +8,6 @@ missed; 2 the input is wrong; 3 a run is invalid; 4 an engine failed; 130 interr
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -18,21 +17,25 @@ import click
 from mpmlab import __version__
 from mpmlab.bench.conduct import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED
 from mpmlab.bench.prepare import RequestError
+from mpmlab.bench.profiles import ProfileError
 from mpmlab.bench.results import ResultsError
 from mpmlab.bench.slo import SloError
 from mpmlab.bench.task import EngineError
-from mpmlab.cli_bench import bench_command, stdout
+from mpmlab.cli_bench import bench_command
 from mpmlab.cli_calibrate import calibrate_command
 from mpmlab.cli_compare import compare_command
 from mpmlab.cli_export import export_command
+from mpmlab.cli_mpms import mpms_command
 from mpmlab.cli_profile import profile_command
+from mpmlab.cli_serve import serve_command
 from mpmlab.cli_validate import validate_command
 from mpmlab.core.directives import DirectiveError
 from mpmlab.core.httpd_conf import ConfError
 from mpmlab.core.platform_file import PlatformFileError
 from mpmlab.httpd.program import HttpdMissingError
 from mpmlab.kernel.interface import KernelError
-from mpmlab.report.lists import default_table, mpm_table, scenario_table
+from mpmlab.report.console import stdout
+from mpmlab.report.lists import scenario_table
 from mpmlab.workload.errors import WorkloadError
 from mpmlab.workload.scenario import load_scenario, shipped_scenarios
 
@@ -44,6 +47,7 @@ _INPUT_ERRORS: Final = (
     WorkloadError,
     PlatformFileError,
     SloError,
+    ProfileError,
 )
 
 
@@ -81,15 +85,6 @@ def commands(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-@commands.command("mpms")
-def list_mpms() -> None:
-    """List the MPMs, and which one httpd chooses on each platform."""
-    out = stdout()
-    out.print(mpm_table())
-    out.print()
-    out.print(default_table(platform.system()))
-
-
 @commands.command("scenarios")
 def list_scenarios() -> None:
     """List the scenarios that come with mpmlab."""
@@ -97,7 +92,7 @@ def list_scenarios() -> None:
 
 
 for command in (
-    bench_command, calibrate_command, compare_command, export_command, profile_command,
-    validate_command,
+    bench_command, calibrate_command, compare_command, export_command, mpms_command,
+    profile_command, serve_command, validate_command,
 ):  # fmt: skip
     commands.add_command(command)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from mpmlab.bench.compare import compare, load_members, variants_of
 from mpmlab.bench.conduct import EXIT_FAILED, EXIT_INTERRUPTED, conduct, exit_code, keep, turns
 from mpmlab.bench.interruption import Interruption
 from mpmlab.bench.knee import Answer, Knee, Trial
+from mpmlab.bench.platform_range import Range, over_range, save_range
 from mpmlab.bench.prepare import (
     Asked,
     Bench,
@@ -27,7 +27,8 @@ from mpmlab.bench.prepare import (
     message_text,
     prepare,
 )
-from mpmlab.bench.profile import profile_for
+from mpmlab.bench.profile import Profiles, profile_for
+from mpmlab.bench.profiles import find, read
 from mpmlab.bench.results import Results, ResultsError, check_out, series_folder
 from mpmlab.bench.search import (
     SearchEnded,
@@ -37,28 +38,21 @@ from mpmlab.bench.search import (
     search_knee,
 )
 from mpmlab.bench.standing import Standing, find_standing
-from mpmlab.bench.task import Watch
+from mpmlab.bench.task import Task, Watch
 from mpmlab.bench.validation import Cell
 from mpmlab.cli_options import with_options
 from mpmlab.report.compare_table import compare_notes, compare_table, series_table
+from mpmlab.report.console import stdout
 from mpmlab.report.findings import ignored_lines, run_lines, series_lines
 from mpmlab.report.gate_table import NOT_VALIDATED_RATES, gate_table, knee_table
 from mpmlab.report.plots import draw
 from mpmlab.report.progress import Reporter
-from mpmlab.report.table import HEADINGS, NOT_VALIDATED, VALIDATED, comparison
+from mpmlab.report.table import HEADINGS, NOT_VALIDATED, RANGED, VALIDATED, comparison
 
-#: Width of tables when stdout is not a terminal: wide enough for three MPMs side by side.
-FILE_WIDTH: Final = 160
 #: As many engines of several MPMs fit into one table.
 _SIDE_BY_SIDE: Final = 2
 
 Done = Sequence[tuple[Path, Results]]
-
-
-def stdout() -> Console:
-    """Where results go."""
-    width = None if sys.stdout.isatty() else FILE_WIDTH
-    return Console(highlight=False, width=width)
 
 
 @click.command("bench")
@@ -101,7 +95,7 @@ def _introduce(bench: Bench, quiet: bool) -> None:
     click.echo(bench.plan.describe())
     if quiet:
         return
-    for text in ignored_lines(bench.ignored):
+    for text in (*ignored_lines(bench.ignored), *bench.left_out):
         click.echo(text)
     for task in bench.tasks:
         for message in () if task.settings is None else task.settings.messages:
@@ -122,9 +116,13 @@ class _Runner:
         self.bench, self.out = bench, out
         self.interruption, self.reporter = interruption, reporter
         self.watch = Watch(interruption, reporter.advance)
-        self.profiles = profile_for(
-            bench.engines, refresh_profile, reporter.phase, reporter.advance
+        self.profiles = (
+            profile_for(bench.engines, refresh_profile, reporter.phase, reporter.advance)
+            if bench.platform is None
+            else Profiles(read(find(bench.platform)).platform)
         )
+        #: Of simulations on a platform with assumed values: by MPM, between what their figures are.
+        self.ranges: dict[str, Range] = {}
         #: What ended a search before its end.
         self.ended: SearchEnded | None = None
 
@@ -147,13 +145,27 @@ class _Runner:
                     self.out,
                     repetition,
                 )
+                self._over_range(task, results)
             with self.interruption.polite(patience=False):
                 reporter.phase(f"{task.mpm}: saving results and pictures")
+                if task.mpm in self.ranges:
+                    save_range(folder, self.ranges[task.mpm])
                 keep(folder, results, draw)
             done.append((folder, results))
             if self.interruption or any(run.faults for run in results.runs.values()):
                 break
         return done
+
+    def _over_range(self, task: Task, results: Results) -> None:
+        """Where values of the platform are assumed."""
+        if self.bench.platform is None or "sim" not in results.runs:
+            return
+        found = over_range(
+            task, self.profiles.of(task.mpm), results.summaries()["sim"], self.watch,
+            self.reporter.phase,
+        )  # fmt: skip
+        if found is not None:
+            self.ranges[task.mpm] = found
 
     def find_knees(self) -> dict[str, Knee]:
         """Search on each engine for each MPM; fewer if something ended the search (`ended`)."""
@@ -198,13 +210,13 @@ def _conclude(runner: _Runner, done: Done) -> int:
         _say(out, series_lines(all_results))
         _say(out, (f"results and pictures: {runner.out}",))
     elif done:
-        _print_single(out, done, runner.profiles.engine)
+        _print_single(out, done, runner.profiles.engine, runner.ranges)
         for folder, results in done:
             _say(out, (*run_lines(results), f"results and pictures: {folder}"))
     return exit_code(all_results, bool(runner.interruption))
 
 
-def _print_single(out: Console, done: Done, engine: str) -> None:
+def _print_single(out: Console, done: Done, engine: str, over: Mapping[str, Range]) -> None:
     summaries = {results.experiment.mpm: results.summaries() for _, results in done}
     asked = done[0][1].experiment
     title = f"{asked.scenario}, seed {asked.seed}, {asked.duration_s:g} s"
@@ -217,10 +229,14 @@ def _print_single(out: Console, done: Done, engine: str) -> None:
         for _, results in done
         if results.experiment.mpm in found
     }
+    ranges = {mpm: one.figures for mpm, one in over.items()}
     for part in parts:
         chosen = {results.experiment.mpm: summaries[results.experiment.mpm] for _, results in part}
-        out.print(comparison(chosen, title, validated or None))
-    if any("sim" in engines for engines in summaries.values()):
+        out.print(comparison(chosen, title, validated or None, ranges))
+    if over:
+        some = next(iter(over.values()))
+        out.print(RANGED.format(values=len(some.assumed), simulations=some.simulations))
+    elif any("sim" in engines for engines in summaries.values()):
         for said in _said_of(found, [results.experiment.mpm for _, results in done]):
             out.print(said)
     for part in parts:

@@ -7,13 +7,11 @@ interrupted. The profiles of before are replaced only by whole calibrations.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
 from mpmlab.bench.calibrate import CalibrationError, Ran, Wanted, calibrated, take, wanted
 from mpmlab.bench.calibration import Fit
@@ -32,13 +30,12 @@ from mpmlab.core.platform_file import write_platform
 from mpmlab.real.machine import fingerprint
 from mpmlab.real.probe import local_platform
 from mpmlab.report.calibration_table import factor_table, residual_table
+from mpmlab.report.console import stdout
 from mpmlab.report.progress import Reporter
 
 #: Name and version of the JSON document, and its file.
 SCHEMA: Final = "mpmlab-calibration-1"
 FILE: Final = "calibration.json"
-#: Width of the tables when stdout is not a terminal.
-_FILE_WIDTH: Final = 160
 
 
 @click.command("calibrate")
@@ -65,8 +62,8 @@ def calibrate_command(quiet: bool, out: Path, **typed: Any) -> int:
     interruption = Interruption()
     with interruption.installed(), Reporter(quiet) as reporter:
         asked = wanted(
-            chosen_mpms(typed["mpms"]), typed["engine"], typed["repetitions"], typed["seed"],
-            typed["httpd"],
+            chosen_mpms(typed["mpms"], ("httpd",)),  # the suite is for those that httpd has here
+            typed["engine"], typed["repetitions"], typed["seed"], typed["httpd"],
         )  # fmt: skip
         try:
             check_out(out)
@@ -150,7 +147,7 @@ class _Calibration:
 
     def conclude(self, code: int) -> int:
         """What is printed; the exit code."""
-        out = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+        out = stdout()
         out.print()
         engine = self.asked.engine
         for mpm, found in self.fits.items():

@@ -6,19 +6,14 @@ Exit codes: 0 compared; 2 refused, or the input is wrong.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Final
 
 import click
-from rich.console import Console
 
 from mpmlab.bench.compare import CompareError, Comparison, compare, document, load_members
 from mpmlab.bench.results import ResultsError
 from mpmlab.report.compare_table import compare_notes, compare_table
-
-#: Width of the table when stdout is not a terminal.
-_FILE_WIDTH: Final = 160
+from mpmlab.report.console import stdout
 
 
 class CompareRefusedError(click.ClickException):
@@ -78,7 +73,7 @@ def compare_command(
 
 
 def _print(found: Comparison) -> None:
-    out = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    out = stdout()
     for remark in found.remarks:
         out.print(remark, markup=False, soft_wrap=True)
     for variant in found.variants:

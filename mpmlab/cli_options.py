@@ -10,6 +10,7 @@ import click
 
 from mpmlab.bench.network import NETWORKS
 from mpmlab.bench.prepare import DEFAULT_ENGINES, DEFAULT_SCENARIO
+from mpmlab.core.directive_table import CURRENT, VERSIONS
 
 _LONGEST_TIMEOUT_S: Final = 3600.0
 _MOST_CLIENTS: Final = 64
@@ -19,9 +20,10 @@ _Command = Callable[..., Any]
 _OPTIONS: Final = (
     click.option(
         "--mpm",
+        "--with-mpm",
         "mpms",
         metavar="NAMES",
-        help="prefork, worker, event, several with commas, "
+        help="One of `mpmlab mpms`, several with commas, "
         "or all. Default: the one httpd would choose on this platform.",
     ),
     click.option(
@@ -67,6 +69,12 @@ _OPTIONS: Final = (
         f"Default: {DEFAULT_ENGINES}.",
     ),
     click.option(
+        "--platform",
+        metavar="NAME|PATH",
+        help="Simulate on another platform (see `mpmlab profile list`). Of one with assumed values "
+        "the numbers are intervals. Default: this machine.",
+    ),
+    click.option(
         "--httpd",
         metavar="PATH",
         help="The program of the httpd engine. Default: apache2 or httpd, where it is found.",
@@ -76,6 +84,14 @@ _OPTIONS: Final = (
         metavar="PATH",
         help="Take the MPM's directives from an httpd.conf, or a folder of them such as "
         "mods-enabled. --set overrides them, they override the scenario's.",
+    ),
+    click.option(
+        "--httpd-version",
+        "version",
+        type=click.Choice(VERSIONS),
+        default=CURRENT,
+        show_default=True,
+        help="Whose defaults a directive has that is not given.",
     ),
     click.option(
         "--url",

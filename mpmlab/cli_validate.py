@@ -6,14 +6,12 @@ valid; 4 an engine failed; 130 interrupted. A target with too few cases is not m
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
-from rich.console import Console
 
 from mpmlab.bench.conduct import (
     EXIT_FAILED,
@@ -33,6 +31,7 @@ from mpmlab.bench.task import Watch
 from mpmlab.bench.validate import Wanted, validate, wanted
 from mpmlab.bench.validation import FILE, Observation, document, errors
 from mpmlab.real.machine import fingerprint
+from mpmlab.report.console import stdout
 from mpmlab.report.progress import Reporter
 from mpmlab.report.validation_plot import draw_validation
 from mpmlab.report.validation_table import (
@@ -49,9 +48,6 @@ from mpmlab.report.validation_targets import (
     order_table,
     target_table,
 )
-
-#: Width of the tables when stdout is not a terminal.
-_FILE_WIDTH: Final = 160
 
 
 @click.command("validate")
@@ -115,7 +111,9 @@ def _wanted(
     repetitions: int, seed: int, duration_s: float | None, httpd: str | None, **_: Any,
 ) -> Wanted:  # fmt: skip
     cases = _chosen(suite, names, role)
-    return wanted(suite, cases, chosen_mpms(mpms), engine, repetitions, seed, duration_s, httpd)
+    return wanted(
+        suite, cases, chosen_mpms(mpms, ("httpd",)), engine, repetitions, seed, duration_s, httpd
+    )
 
 
 def _chosen(suite: Suite, names: Sequence[str], role: str | None) -> list[Case]:
@@ -166,7 +164,7 @@ def _about(asked: Wanted, profiles: Profiles) -> dict[str, Any]:
 def _print(
     seen: Sequence[Observation], judged: Sequence[Verdict], engine: str, folder: Path
 ) -> None:
-    out = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    out = stdout()
     found = errors(seen)
     unseen = held_out(found)
     chosen, title = unseen or found, title_of(engine, "held-out" if unseen else None)

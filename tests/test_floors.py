@@ -34,7 +34,9 @@ FLOORS = {
     "mpmlab.cli_calibrate": 6,
     "mpmlab.cli_compare": 6,
     "mpmlab.cli_export": 6,
+    "mpmlab.cli_mpms": 6,
     "mpmlab.cli_profile": 6,
+    "mpmlab.cli_serve": 6,
     "mpmlab.cli_validate": 6,
     "mpmlab.cli": 7,
     "mpmlab.__main__": 8,
@@ -45,6 +47,7 @@ NEIGHBOURS = {
     ("mpmlab.load", "mpmlab.workload"): "the clients read the plan that workload compiled",
     ("mpmlab.bench", "mpmlab.httpd"): "the harness runs it as an engine",
     ("mpmlab.cli_bench", "mpmlab.cli_options"): "its own options",
+    ("mpmlab.cli_serve", "mpmlab.cli_mpms"): "one MPM by its name",
     ("mpmlab.bench", "mpmlab.real.load_process"): "the harness starts the client's process",
 }
 

@@ -70,6 +70,8 @@ _REACH: Final = 3.0
 _FURTHEST: Final = 20.0  # nothing is so much dearer or cheaper than where the fit began
 _HALVINGS: Final = 4
 _GAIN: Final = 0.02
+#: Requests for each worker of a pool of which the memory counts.
+_SERVED: Final = 10
 #: A user alone, an open run: response times tell of the costs.
 _RESPONSES: Final = ("mean_ms", "p50_ms", "p99_ms")
 
@@ -372,8 +374,9 @@ def _finished(
 
 
 def memory(trials: Sequence[Trial], platform: Platform) -> dict[str, float]:
-    """KiB by field, such that pools take what the open runs' pools did: the probed shares of parent
-    and processes times one factor, those of threads times another. Nothing without open runs."""
+    """KiB by field, such that pools take what the open runs' pools did, as far as their workers had
+    enough to do: the probed shares of parent and processes times one factor, those of threads times
+    another. Nothing without such runs."""
     from scipy.optimize import nnls
 
     rows, totals = [], []
@@ -382,7 +385,9 @@ def memory(trials: Sequence[Trial], platform: Platform) -> dict[str, float]:
         prefork = trial.task.mpm == "prefork"
         threads = 0 if prefork else settings.daemons_limit * settings.threads_per_child
         processes = platform.process_memory_kib * settings.daemons_limit
-        for taken in trial.taken if trial.open else ():
+        # A worker takes its full share of memory once it has served: few of a quiet pool have.
+        worked = trial.task.plan.requests >= _SERVED * settings.workers_limit
+        for taken in trial.taken if trial.open and worked else ():
             if taken.memory_mib is not None:
                 shares = (
                     platform.parent_memory_kib,

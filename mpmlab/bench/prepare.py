@@ -15,18 +15,21 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from mpmlab import __version__
+from mpmlab.bench.errors import RequestError as RequestError  # for those who prepare
 from mpmlab.bench.experiment import Experiment
 from mpmlab.bench.gates import Strictness
 from mpmlab.bench.network import NAMESPACE, NETWORKS, shared_link
+from mpmlab.bench.own_mpm import mpm_of
 from mpmlab.bench.slo import Objective, parse
 from mpmlab.bench.task import EngineError, Task
 from mpmlab.bench.url import Url, read_url
-from mpmlab.core.directives import effective
+from mpmlab.core.directive_table import CURRENT, older_defaults
+from mpmlab.core.directives import effective, mpms_with
 from mpmlab.core.httpd_conf import ConfLine, ConfReading
-from mpmlab.core.settings import Message
+from mpmlab.core.settings import MPMS, UNIX_MPMS, Message
 from mpmlab.httpd.configuration import check_modules
 from mpmlab.httpd.program import Program, find_httpd, find_luaposix
-from mpmlab.mpms.catalog import CATALOG, default_mpm
+from mpmlab.mpms.catalog import CATALOG, default_mpm, find_mpm
 from mpmlab.real.machine import fingerprint
 from mpmlab.workload.compile import compile_plan
 from mpmlab.workload.conf_files import read_httpd_conf
@@ -47,9 +50,8 @@ DEFAULT_QUANTILES: Final = (0.99,)
 PUBLISH_REPETITIONS: Final = 10
 _DEPENDENCIES: Final = ("simpy", "h11", "numpy")
 
-
-class RequestError(ValueError):
-    """What the user asked for makes no sense; the text says what is accepted."""
+#: Directives and their text, in the order given.
+Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ class Bench:
     rate_per_s: float | None = None
     #: Lines of the user's httpd.conf that do not matter here.
     ignored: tuple[ConfLine, ...] = ()
+    #: Directives that were given for several MPMs and that one of them does not have, in words.
+    left_out: tuple[str, ...] = ()
+    #: Name or path of the profile to simulate on; None: this machine's.
+    platform: str | None = None
 
     def at_rate(self, rate_per_s: float) -> Bench:
         """The same with the measured clients at about that rate: as much faster or slower as it is
@@ -117,20 +123,23 @@ class Asked:
     httpd: str | None = None
     url: str | None = None
     access_log: bool = False
+    #: Name or path of a profile to simulate on, in the place of this machine's.
+    platform: str | None = None
+    #: Whose defaults: directive_table.VERSIONS.
+    version: str = CURRENT
 
 
 def prepare(asked: Asked) -> Bench:
     """Read and check it all. Raises RequestError, DirectiveError, SloError, WorkloadError or
     OSError."""
     url = None if asked.url is None else _url(asked)
-    names = chosen_mpms(asked.mpms) if url is None else (url.label,)
-    engines = tuple(_listed(asked.engines or DEFAULT_ENGINES, ENGINES, "engine"))
-    engines = engines if url is None else (EXTERNAL,)
+    engines = _engines(asked) if url is None else (EXTERNAL,)
+    names = chosen_mpms(asked.mpms, engines) if url is None else (url.label,)
     program = _httpd(asked, engines, names)
     repetitions = _repetitions(asked, engines)
     objectives = () if asked.slo is None else parse(asked.slo)
     read = load_scenario(asked.scenario)
-    pairs = tuple(_pair(text) for text in asked.sets)
+    pairs = tuple(read_pair(text) for text in asked.sets)
     plan = compile_plan(read, asked.seed, asked.duration_s)
     if asked.network == NAMESPACE:
         _one_link(plan)
@@ -138,10 +147,10 @@ def prepare(asked: Asked) -> Bench:
         raise RequestError("--access-log: accepted only with --engine httpd or --url")
     plain = Task(
         "", (), None, plan, asked.timeout_s, asked.clients, asked.network, program, url,
-        asked.access_log,
+        tagged=asked.access_log,
     )  # fmt: skip
-    configured = [_configured(plain, name, read, asked, pairs) for name in names]
-    tasks, ignored = zip(*configured, strict=True)
+    configured = [_configured(plain, name, read, asked, pairs, names) for name in names]
+    tasks, ignored, left_out = zip(*configured, strict=True)
     bench = Bench(
         scenario=read,
         scenario_text=read.path.read_text(encoding="utf-8"),
@@ -151,35 +160,77 @@ def prepare(asked: Asked) -> Bench:
         strictness=Strictness.PUBLISH if asked.publish else Strictness.DEFAULT,
         objectives=objectives,
         repetitions=repetitions,
+        platform=asked.platform,
         ignored=tuple(dict.fromkeys(line for lines in ignored for line in lines)),
+        left_out=tuple(text for texts in left_out for text in texts),
     )
     return bench if asked.rate_per_s is None else bench.at_rate(asked.rate_per_s)
 
 
+def _engines(asked: Asked) -> tuple[str, ...]:
+    """Those that were asked for; on another platform there is only the simulation."""
+    if asked.platform is None:
+        return tuple(_listed(asked.engines or DEFAULT_ENGINES, ENGINES, "engine"))
+    engines = tuple(_listed(asked.engines or "sim", ENGINES, "engine"))
+    if engines != ("sim",):
+        raise RequestError(
+            f"--platform {asked.platform} with --engine {asked.engines}: only a simulation can be "
+            "on another platform; accepted: --engine sim"
+        )
+    return engines
+
+
 def _configured(
-    task: Task, mpm: str, read: Scenario, asked: Asked, pairs: tuple[tuple[str, str], ...]
-) -> tuple[Task, tuple[ConfLine, ...]]:
+    task: Task,
+    name: str,
+    read: Scenario,
+    asked: Asked,
+    pairs: Pairs,
+    names: Sequence[str],
+) -> tuple[Task, tuple[ConfLine, ...], tuple[str, ...]]:
     """The task with its directives: of the user's httpd.conf, of the scenario and of --set, later
-    ones over earlier ones; and what was ignored."""
+    ones over earlier ones; which lines of the first are ignored, and what this MPM does not have of
+    the others."""
     if task.url is not None:
-        return replace(task, mpm=mpm), ()
-    own = ((line.name, line.text) for line in read.directives)
+        return replace(task, mpm=name), (), ()
+    module = mpm_of(name)
+    mpm = module.settings_name
+    own = tuple((line.name, line.text) for line in read.directives)
     found = read_httpd_conf(asked.httpd_conf, mpm) if asked.httpd_conf else ConfReading((), ())
     conf = ((line.name, line.value) for line in found.directives)
+    # A scenario is for whatever MPM; --set is for those that were asked for, unless that is all.
+    given, left_out = _having(mpm, own, MPMS)
+    if asked.mpms == "all":
+        pairs, more = _having(mpm, pairs, names)
+        left_out += more
     # The scenario's alone, so that an error in it names the file; the other file's are checked.
-    given = tuple(own)
     effective(mpm, given, str(read.path))
     # A user's own server overrules what a scenario suggests.
-    given = (*given, *conf, *pairs)
+    given = (*older_defaults(mpm, asked.version), *given, *conf, *pairs)
     settings = effective(mpm, given, "--set")
-    return replace(task, mpm=mpm, directives=given, settings=settings), found.ignored
+    task = replace(task, mpm=module.name, directives=given, settings=settings)
+    if name != module.name:
+        task = replace(task, module=name)
+    return task, found.ignored, left_out
+
+
+def _having(mpm: str, pairs: Pairs, others: Sequence[str]) -> tuple[Pairs, tuple[str, ...]]:
+    """The directives without those that this MPM lacks and one of the others has; and these, in
+    words. Those that nobody has stay, so that they are refused."""
+    lacking = {
+        name
+        for name, _ in pairs
+        if mpm not in mpms_with(name) and set(mpms_with(name)) & set(others)
+    }
+    texts = [f"{mpm} has no {name}: left out" for name in dict(pairs) if name in lacking]
+    return tuple(pair for pair in pairs if pair[0] not in lacking), tuple(texts)
 
 
 def _url(asked: Asked) -> Url:
     """Where the server is. What would configure one of ours is refused."""
     ours = {
         "--mpm": asked.mpms, "--engine": asked.engines, "--set": asked.sets,
-        "--httpd": asked.httpd, "--httpd-conf": asked.httpd_conf,
+        "--httpd": asked.httpd, "--httpd-conf": asked.httpd_conf, "--platform": asked.platform,
     }  # fmt: skip
     for option, value in ours.items():
         if value:
@@ -235,19 +286,28 @@ def _repetitions(asked: Asked, engines: Sequence[str]) -> int:
     return asked.repetitions or 1
 
 
-def chosen_mpms(text: str | None) -> tuple[str, ...]:
-    """The MPMs of a comma-separated list, "all", or None for the platform's default."""
+def chosen_mpms(text: str | None, engines: Sequence[str] = ()) -> tuple[str, ...]:
+    """The MPMs of a comma-separated list, each by any of its names or the user's own as
+    module:name; "all", which with Apache httpd among the engines is all that it has on Unix; or
+    None for the platform's default."""
+    here = UNIX_MPMS if "httpd" in engines else tuple(CATALOG)
     if text is None:
-        name = default_mpm(platform.system())
-        if name not in CATALOG:
-            raise RequestError(
-                f"httpd's default MPM on {platform.system()} is {name}, which mpmlab does not have "
-                f"yet; choose with --mpm: {', '.join(CATALOG)}"
-            )
-        return (name,)
+        return (default_mpm(platform.system()),)
     if text == "all":
-        return tuple(CATALOG)
-    return tuple(_listed(text, CATALOG, "MPM", "all"))
+        return here
+    names = [_called(name.strip(), here) for name in text.split(",")]
+    return tuple(dict.fromkeys(names))
+
+
+def _called(name: str, here: Sequence[str]) -> str:
+    """An MPM as we call it: by its name in the catalog, or module:name if it is the user's."""
+    if ":" not in name:
+        found = find_mpm(name)
+        return _listed(name if found is None else found.name, here, "MPM", "all")[0]
+    if tuple(here) == UNIX_MPMS:
+        raise RequestError(f"--mpm {name}: httpd has none of yours; accepted: {', '.join(here)}")
+    mpm_of(name)
+    return name
 
 
 def _listed(text: str, known: Iterable[str], what: str, *more: str) -> list[str]:
@@ -263,7 +323,8 @@ def _listed(text: str, known: Iterable[str], what: str, *more: str) -> list[str]
     return list(dict.fromkeys(names))
 
 
-def _pair(text: str) -> tuple[str, str]:
+def read_pair(text: str) -> tuple[str, str]:
+    """The directive and its text of a --set. Raises RequestError."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
         raise RequestError(f"--set {text!r}; accepted: Name=Value, for example ThreadsPerChild=8")

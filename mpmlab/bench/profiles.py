@@ -85,7 +85,7 @@ class Value:
     unit: str
     source: str | None  # None: the profile does not have it, and mpmlab's default holds
     date: str | None  # ISO 8601; None as for `source`
-    interval: tuple[float, float] | None = None  # of 95 %, where there is one
+    interval: tuple[float, float] | None = None  # of 95 %, or assumed
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def run_real(task: Task, platform: Platform, watch: Watch, folder: Path) -> Run:
     cores = divide(usable_cores(), task.clients)
     before = Before.now(cores)
     settings = task.known()
-    told = payload(task.mpm, task.directives, not platform.unserialized_accept)
+    told = payload(task.source, task.directives, not platform.unserialized_accept)
     with contextlib.ExitStack() as stack:
         link = stack.enter_context(link_for(task)) if task.network == NAMESPACE else None
         server = stack.enter_context(

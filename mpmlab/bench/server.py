@@ -1,7 +1,7 @@
 """What runs in the clean process of a real server: payload in, MPM out.
 
 The entry point for real/launch.py and nothing else; it decides nothing. The payload is JSON:
-`mpm`, `directives` (pairs in the order given), `serialized_accept`.
+`mpm` (as own_mpm.mpm_of takes it), `directives` (pairs in the order given), `serialized_accept`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mpmlab.bench.dummy import dummy_bytes
+from mpmlab.bench.own_mpm import mpm_of
 from mpmlab.core.directives import effective
 from mpmlab.core.h11_wire import H11Wire
 from mpmlab.core.scoreboard import Scoreboard
 from mpmlab.core.settings import Settings
 from mpmlab.kernel.interface import Kernel, Steps
-from mpmlab.mpms.catalog import CATALOG
 from mpmlab.mpms.site import Site
 from mpmlab.real.launched import LaunchContext
 
@@ -43,7 +43,8 @@ def serve(k: Kernel, context: LaunchContext) -> Steps[int]:
     """The server's main thread: the MPM's parent, until it is told to stop; its exit code."""
     told: Mapping[str, Any] = context.payload
     pairs = [(str(name), str(value)) for name, value in told["directives"]]
-    settings = effective(told["mpm"], pairs, "payload")
+    mpm = mpm_of(told["mpm"])
+    settings = effective(mpm.settings_name, pairs, "payload")
     board = Scoreboard(settings.server_limit, settings.thread_limit, context.board_buffer)
     site = Site(
         settings=settings,
@@ -53,4 +54,4 @@ def serve(k: Kernel, context: LaunchContext) -> Steps[int]:
         dummy_request=dummy_bytes,
         serialized_accept=told["serialized_accept"],
     )
-    return (yield from CATALOG[settings.mpm].parent(k, site))
+    return (yield from mpm.parent(k, site))

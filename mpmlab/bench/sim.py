@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from mpmlab.bench.dummy import dummy_blob
+from mpmlab.bench.own_mpm import mpm_of
 from mpmlab.bench.run import Run
 from mpmlab.bench.samples import SampleLog
 from mpmlab.bench.task import POOL_DEADLINE_S, SAMPLE_INTERVAL_S, EngineError, Task, Watch
@@ -22,7 +23,6 @@ from mpmlab.core.scoreboard import Scoreboard
 from mpmlab.kernel.interface import Signal
 from mpmlab.load.client import load
 from mpmlab.load.recorder import Recorder
-from mpmlab.mpms.catalog import CATALOG
 from mpmlab.mpms.site import Site
 from mpmlab.sim.world import World
 
@@ -52,7 +52,7 @@ class _Simulation:
             dummy_request=dummy_blob,
             serialized_accept=not platform.unserialized_accept,
         )
-        self.server = self.world.spawn(CATALOG[task.mpm].parent, site, name=task.mpm)
+        self.server = self.world.spawn(mpm_of(task.source).parent, site, name=task.mpm)
         self.start_s = 0.0
         self.load = 0
         self.sampling = True

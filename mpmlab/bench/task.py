@@ -38,6 +38,8 @@ class Task:
     httpd: Program | None = None
     #: The server of the external engine.
     url: Url | None = None
+    #: Where the MPM is from, if it is the user's own: module:attribute.
+    module: str = ""
     #: Whether each request says its number in the plan, and httpd keeps an access log.
     tagged: bool = False
 
@@ -49,16 +51,19 @@ class Task:
         return Asking(self.tagged, self.url.target, self.url.host_header)
 
     @property
+    def source(self) -> str:
+        """What finds the MPM (own_mpm.mpm_of)."""
+        return self.module or self.mpm
+
+    @property
     def duration_s(self) -> float:
         """Length of the plan."""
         return self.plan.duration_us / 1e6
 
     @property
     def start_workers(self) -> int:
-        """How many workers StartServers children have: when they are up, the load may begin."""
-        if self.settings is None:
-            return 0
-        return self.settings.start_servers * self.settings.threads_per_child
+        """How many workers the server starts with: when they are up, the load may begin."""
+        return 0 if self.settings is None else self.settings.first_workers
 
     def known(self) -> Settings:
         """The settings, for engines that start the server. Raises EngineError without any."""

@@ -1,7 +1,8 @@
 """httpd's clamping: what becomes of pool sizes that contradict one another or its limits.
 
 Pure rules, in httpd's order: first those of the configuration check, which warn, then those of the
-start, which are silent. Message ids are httpd's; the wording is ours. Sources:
+start, which are silent. Message ids are httpd's; the wording is ours. Those of the MPMs of other
+systems than Unix are clamping_native.py's. Sources:
 server/mpm/{prefork/prefork,worker/worker,event/event}.c, functions *_check_config and *_run (2.4).
 One bucket of listeners throughout (ListenCoresBucketsRatio 0).
 """
@@ -19,7 +20,7 @@ from mpmlab.core.settings import Message
 @dataclass
 class PoolSizes:
     """The numbers that clamp one another. For prefork the threads are 1 and spares are servers;
-    for worker and event spares are threads. `daemons_limit` is an outcome only."""
+    for the others spares are threads. `daemons_limit` is an outcome only."""
 
     start_servers: int
     min_spare: int
@@ -29,6 +30,9 @@ class PoolSizes:
     threads_per_child: int = 1
     thread_limit: int = 1
     daemons_limit: int = 0
+    start_threads: int = 0
+    max_threads: int = 0
+    max_requests_per_thread: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class _Rules:
     idents: Mapping[str, str]
 
 
-def _idents(**idents: int) -> Mapping[str, str]:
+def idents_of(**idents: int) -> Mapping[str, str]:
+    """Message numbers by what they are about."""
     return MappingProxyType({key: f"AH{number:05d}" for key, number in idents.items()})
 
 
@@ -50,7 +55,7 @@ _RULES: Final[Mapping[str, _Rules]] = MappingProxyType(
         "prefork": _Rules(
             200_000,
             1,
-            _idents(
+            idents_of(
                 server_high=175,
                 server_low=177,
                 workers_over=180,
@@ -62,7 +67,7 @@ _RULES: Final[Mapping[str, _Rules]] = MappingProxyType(
         "worker": _Rules(
             20_000,
             20_000,
-            _idents(
+            idents_of(
                 server_high=300,
                 server_low=302,
                 thread_high=305,
@@ -79,7 +84,7 @@ _RULES: Final[Mapping[str, _Rules]] = MappingProxyType(
         "event": _Rules(
             20_000,
             100_000,
-            _idents(
+            idents_of(
                 server_high=497,
                 server_low=499,
                 thread_high=502,
@@ -97,7 +102,7 @@ _RULES: Final[Mapping[str, _Rules]] = MappingProxyType(
 )
 
 
-class _Warnings:
+class Warnings:
     """Collects the warnings of one configuration check."""
 
     def __init__(self, idents: Mapping[str, str]) -> None:
@@ -129,7 +134,7 @@ def clamp(mpm: str, asked: PoolSizes) -> tuple[PoolSizes, tuple[Message, ...]]:
     `asked` is left alone. Clamping what was clamped changes nothing more."""
     rules = _RULES[mpm]
     sizes = replace(asked)
-    warnings = _Warnings(rules.idents)
+    warnings = Warnings(rules.idents)
     sizes.server_limit = warnings.within(
         "server", "ServerLimit", sizes.server_limit, rules.max_server_limit
     )
@@ -143,7 +148,7 @@ def clamp(mpm: str, asked: PoolSizes) -> tuple[PoolSizes, tuple[Message, ...]]:
     return sizes, tuple(warnings.messages)
 
 
-def _check_prefork(sizes: PoolSizes, warnings: _Warnings) -> None:
+def _check_prefork(sizes: PoolSizes, warnings: Warnings) -> None:
     """prefork.c: prefork_check_config, after ServerLimit."""
     limit = sizes.server_limit
     if sizes.max_request_workers > limit:
@@ -161,7 +166,7 @@ def _check_prefork(sizes: PoolSizes, warnings: _Warnings) -> None:
     _check_pool(sizes, warnings, "MinSpareServers")
 
 
-def _check_threaded(sizes: PoolSizes, warnings: _Warnings, rules: _Rules) -> None:
+def _check_threaded(sizes: PoolSizes, warnings: Warnings, rules: _Rules) -> None:
     """worker.c: worker_check_config, event.c: event_check_config, after ServerLimit."""
     sizes.thread_limit = warnings.within(
         "thread", "ThreadLimit", sizes.thread_limit, rules.max_thread_limit
@@ -182,7 +187,7 @@ def _check_threaded(sizes: PoolSizes, warnings: _Warnings, rules: _Rules) -> Non
     _check_pool(sizes, warnings, "MinSpareThreads")
 
 
-def _check_workers(sizes: PoolSizes, warnings: _Warnings) -> None:
+def _check_workers(sizes: PoolSizes, warnings: Warnings) -> None:
     """MaxRequestWorkers of worker and event, and the number of processes it stands for."""
     threads, asked = sizes.threads_per_child, sizes.max_request_workers
     if asked < threads:
@@ -213,7 +218,7 @@ def _check_workers(sizes: PoolSizes, warnings: _Warnings) -> None:
     sizes.daemons_limit = servers
 
 
-def _check_pool(sizes: PoolSizes, warnings: _Warnings, min_spare: str) -> None:
+def _check_pool(sizes: PoolSizes, warnings: Warnings, min_spare: str) -> None:
     """The end of every configuration check. The maximum of spares is not looked at here."""
     sizes.start_servers = warnings.at_least_1("start_low", "StartServers", sizes.start_servers)
     if sizes.min_spare < 1:

@@ -34,7 +34,7 @@ from mpmlab.core.httpd_conf_text import (
     unknown_variable,
     words,
 )
-from mpmlab.core.settings import MPMS
+from mpmlab.core.settings import UNIX_MPMS
 
 __all__ = ["ConfError", "ConfLine", "ConfReading", "Files", "read_conf"]
 
@@ -86,8 +86,8 @@ def read_conf(
 
     `defines` are variables that are there from the start: "NAME" (httpd's -D) or "NAME=value" (as
     from Debian's envvars). Raises ConfError, with file and line."""
-    if mpm not in MPMS:
-        raise ConfError(f"{path}: unknown MPM {mpm!r}; known here: {', '.join(MPMS)}")
+    if mpm not in UNIX_MPMS:
+        raise ConfError(f"{path}: unknown MPM {mpm!r}; known here: {', '.join(UNIX_MPMS)}")
     folder = files.is_folder(path)
     if not folder and not files.exists(path):
         raise ConfError(f"{path}: there is no such file or folder")

@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
-from mpmlab.core.directives import DIRECTIVES
-from mpmlab.core.settings import MPMS
+from mpmlab.core.directive_table import DIRECTIVES
+from mpmlab.core.settings import UNIX_MPMS
 
 #: Accepted under every MPM beside those of `directives.DIRECTIVES`.
 _ALSO: Final = ("MaxClients", "MaxRequestsPerChild", "ListenCoresBucketsRatio")
@@ -27,8 +27,12 @@ _FOREIGN: Final = MappingProxyType(
 
 #: Lower case -> (httpd's spelling, MPMs that accept it).
 _OURS: Final = MappingProxyType(
-    {directive.name.lower(): (directive.name, directive.mpms) for directive in DIRECTIVES}
-    | {name.lower(): (name, MPMS) for name in _ALSO}
+    {
+        directive.name.lower(): (directive.name, mpms)
+        for directive in DIRECTIVES
+        if (mpms := tuple(mpm for mpm in directive.mpms if mpm in UNIX_MPMS))
+    }
+    | {name.lower(): (name, UNIX_MPMS) for name in _ALSO}
 )
 
 #: Where else than for the whole server a directive may stand: the rest is refused in every section
@@ -45,10 +49,13 @@ _ALIKE: Final = 0.88
 _NO_SLIP: Final = frozenset({"limitxmlrequestbody"})
 
 #: How httpd calls the MPMs that are known here: identifier and source file.
-_MPM_FILES: Final = MappingProxyType({mpm: f"{mpm}.c" for mpm in MPMS})
+_MPM_FILES: Final = MappingProxyType({mpm: f"{mpm}.c" for mpm in UNIX_MPMS})
 #: All that were ever an MPM of httpd 2.x, for telling what a guard is about.
 _MPM_MODULES: Final = frozenset(
-    {f"mpm_{name}_module" for name in (*MPMS, "winnt", "netware", "mpmt_os2", "motorz", "simple")}
+    {
+        f"mpm_{name}_module"
+        for name in (*UNIX_MPMS, "winnt", "netware", "mpmt_os2", "motorz", "simple")
+    }
     | {"mpm_winnt.c", "mpm_netware.c", "mpmt_os2.c", "beos.c", "motorz.c", "simple.c"}
     | {"perchild.c", "leader.c", "threadpool.c"}
     | set(_MPM_FILES.values())
@@ -152,7 +159,7 @@ def is_mpm_module(name: str) -> bool:
 
 def mpm_hint(name: str) -> str:
     """What httpd calls an MPM that is named as httpd does not: "" if it is not one."""
-    for mpm in MPMS:
+    for mpm in UNIX_MPMS:
         if name in (f"mpm_{mpm}.c", f"mod_mpm_{mpm}.c", f"mpm_{mpm}", mpm):
             return f"httpd calls it {mpm_identifier(mpm)} or {_MPM_FILES[mpm]}"
     return ""

@@ -72,7 +72,7 @@ class Platform:
     thread_memory_kib: float = 0.0  # per worker thread
     connection_memory_kib: float = 0.0
     sources: Mapping[str, str] = field(default_factory=dict)  # field -> provenance
-    # field -> ends of the 95 % interval, where there is one
+    # field -> ends of the 95 % interval, or of what it is assumed to be in, where there is one
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 

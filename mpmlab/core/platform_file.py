@@ -10,7 +10,7 @@ platforms/. The one place in core that touches a path. A file looks like this:
     unit = "us"
     source = "where the number comes from"
     date = "2026-11-23"
-    interval = [398.0, 431.2]  # of 95 %; only where there is one
+    interval = [398.0, 431.2]  # of 95 %, or what it is assumed to be in; only where there is one
 
     [facts.cores]
     value = 1

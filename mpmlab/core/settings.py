@@ -11,19 +11,31 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Final
 
+#: Those that Apache httpd has on Unix, and those of other systems.
+UNIX_MPMS: Final = ("prefork", "worker", "event")
+NATIVE_MPMS: Final = ("winnt", "netware", "os2", "beos")
 #: The MPMs whose settings this package knows.
-MPMS: Final = ("prefork", "worker", "event")
+MPMS: Final = (*UNIX_MPMS, *NATIVE_MPMS)
 
 #: Fields that only some MPMs have a directive for (the command table in its .c file).
 ONLY_OF: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
+        "start_servers": (*UNIX_MPMS, "os2"),
+        "start_threads": ("netware", "beos"),
         "min_spare_servers": ("prefork",),
         "max_spare_servers": ("prefork",),
-        "min_spare_threads": ("worker", "event"),
-        "max_spare_threads": ("worker", "event"),
-        "threads_per_child": ("worker", "event"),
-        "thread_limit": ("worker", "event"),
+        "min_spare_threads": ("worker", "event", "netware", "os2", "beos"),
+        "max_spare_threads": ("worker", "event", "netware", "os2", "beos"),
+        "threads_per_child": ("worker", "event", "winnt"),
+        "thread_limit": ("worker", "event", "winnt"),
+        "max_threads": ("netware",),
+        "server_limit": UNIX_MPMS,
+        "max_request_workers": (*UNIX_MPMS, "beos"),
+        "max_connections_per_child": (*UNIX_MPMS, "winnt", "netware", "os2"),
+        "max_requests_per_thread": ("beos",),
+        "graceful_shutdown_timeout_s": UNIX_MPMS,
         "async_request_worker_factor": ("event",),
+        "quirks": ("netware", "os2", "beos"),
     }
 )
 
@@ -43,8 +55,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Settings:
-    """What one MPM runs with. A field without meaning for the MPM is 0, except that a prefork
-    child counts as one thread (`threads_per_child` and `thread_limit` are 1).
+    """What one MPM runs with. A field without meaning for the MPM is 0, except for what says how
+    large it can become, in any MPM: at most `daemons_limit` processes of `threads_per_child`
+    workers each, on a scoreboard of `server_limit` rows of `thread_limit` cells. A prefork child
+    counts as one thread; netware's threads are MaxThreads, beos's MaxRequestWorkers, and os2's
+    processes have 256 each.
 
     Made by `mpmlab.core.directives.effective`; the constructor checks nothing."""
 
@@ -80,9 +95,26 @@ class Settings:
     limit_request_body: int  # bytes; 0: no limit
     flush_max_threshold: int  # bytes
     thread_stack_size: int  # bytes; 0: the system's default
+    start_threads: int = 0
+    max_threads: int = 0
+    max_requests_per_thread: int = 0  # 0: for ever
+    quirks: bool = True
     buckets: int = 1
     given: tuple[tuple[str, str], ...] = ()
     messages: tuple[Message, ...] = ()
+
+    @property
+    def workers_limit(self) -> int:
+        """The most connections that are served at a time by a worker each."""
+        return self.daemons_limit * self.threads_per_child
+
+    @property
+    def first_workers(self) -> int:
+        """How many workers there are once the server has started, before any load."""
+        if self.mpm in ("netware", "beos"):
+            return self.start_threads
+        threads = self.min_spare_threads if self.mpm == "os2" else self.threads_per_child
+        return self.start_servers * threads
 
     def as_directives(self) -> dict[str, int | float | str | bool]:
         """The effective value of each directive that the MPM has, by httpd's name.

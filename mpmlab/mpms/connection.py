@@ -8,6 +8,7 @@ modules/http/http_protocol.c (ap_set_keepalive), server/connection.c (ap_lingeri
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from mpmlab.core.demand import Demand, demand_of
@@ -24,6 +25,10 @@ LINGER_READ_S: Final = 2.0
 LINGER_BYTES: Final = 512
 
 _METHODS: Final = ("GET", "HEAD", "POST")
+
+
+class CaughtCrash(Exception):  # noqa: N818 - it ends a thread, and is told to nobody
+    """The application crashed, and the MPM catches that (Site.catches_crashes)."""
 
 
 class Session:
@@ -74,6 +79,9 @@ def answer(k: Kernel, request: Request, session: Session, site: Site, stopping: 
     ap_set_keepalive does: allowed, MaxKeepAliveRequests not used up, server not stopping."""
     s = site.settings
     status, demand = _demand(request)
+    if demand.crash and site.catches_crashes:
+        yield k.work(replace(demand, crash=False))
+        raise CaughtCrash
     body = yield k.work(demand)
     session.served += 1
     keep = s.keep_alive and not stopping

@@ -18,6 +18,8 @@ from mpmlab.kernel.interface import Listener, Mutex, Queue
 
 # Exit codes of children, which are messages to the parent (httpd include/httpd.h APEXIT_*).
 EXIT_OK: Final = 0
+EXIT_INIT: Final = 2
+EXIT_CHILDINIT: Final = 3
 EXIT_CHILDSICK: Final = 7
 EXIT_CHILDFATAL: Final = 15
 
@@ -43,6 +45,8 @@ class Site:
     generation: int = 0
     pod: Queue | None = None
     accept_mutex: Mutex | None = None
+    #: A crash of the application ends the thread (CaughtCrash) and not the process.
+    catches_crashes: bool = False
 
     @property
     def limits(self) -> Limits:

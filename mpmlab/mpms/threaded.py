@@ -50,6 +50,7 @@ class Child:
         self.threads = site.settings.threads_per_child
         self.idle = k.queue()
         self.work = k.queue()
+        self.hands = [self.work] * self.threads  # from which each worker takes
         self.done = k.queue()
         self.poller = k.poller()
         self.mode = RUNNING
@@ -64,6 +65,16 @@ class Child:
     def stopping(self) -> bool:
         """No new keep-alive from now on."""
         return self.mode != RUNNING
+
+
+class OwnHands(Child):
+    """A child each of whose workers takes from a queue of its own, so that it is said who is next:
+    threadpool and leader."""
+
+    def __init__(self, k: Kernel, site: Site, slot: int) -> None:
+        super().__init__(k, site, slot)
+        self.hands = [k.queue() for _ in range(self.threads)]
+        self.idle = k.queue(order="lifo")
 
 
 ThreadFunction = Callable[..., Steps[None]]
@@ -157,8 +168,8 @@ def signal_threads(k: Kernel, child: Child, mode: int) -> Steps[None]:
     yield k.put(child.idle, TERM)  # should the listener wait for a worker
     if mode == AT_ONCE:
         child.workers_may_exit = True
-        for _ in range(child.threads):
-            yield k.put(child.work, TERM)
+        for hand in child.hands:
+            yield k.put(hand, TERM)
 
 
 def stop_listening(k: Kernel, child: Child) -> Steps[None]:
@@ -173,8 +184,8 @@ def stop_listening(k: Kernel, child: Child) -> Steps[None]:
 
 def end_workers(k: Kernel, child: Child) -> Steps[None]:
     """ap_queue_term(): each worker ends when all that was handed over is served."""
-    for _ in range(child.threads):
-        yield k.put(child.work, TERM)
+    for hand in child.hands:
+        yield k.put(hand, TERM)
     yield k.put(child.done, "listener")
 
 

@@ -44,14 +44,14 @@ def listener_thread(k: Kernel, child: Child) -> Steps[None]:
         yield k.get(child.idle, None)
         conn = None
         while conn is None and not child.listener_may_exit:
-            conn = yield from _accept(k, child)
+            conn = yield from accept_or_wait(k, child)
         if conn is not None:
             yield k.put(child.work, conn)
     yield from stop_listening(k, child)
     yield from end_workers(k, child)
 
 
-def _accept(k: Kernel, child: Child) -> Steps[Conn | None]:
+def accept_or_wait(k: Kernel, child: Child) -> Steps[Conn | None]:
     """A connection, or None after a lost race or a wake-up. No accept mutex: a listener thread that
     waits in it is deaf, and could not end with its child; httpd takes none with one Listen either.
     The price is that every idle listener thread wakes for each connection."""

@@ -182,9 +182,10 @@ def start_server(
     send_buffer_bytes: int = 0,
     host: str = "127.0.0.1",
     namespace: int | None = None,
+    port: int = 0,
 ) -> Server:
     """Start `entry` ("package.module:function") as the server's main thread, in a new process
-    that is bound to `host` and a free port, and return once it begins.
+    that is bound to `host` and `port` (0: a free one), and return once it begins.
 
     payload: JSON-able; board_size: bytes of shared memory, or None; cores: those it may run on, all
     of ours by default; log_path: its error log, appended to (by default it goes to stderr);
@@ -193,7 +194,7 @@ def start_server(
     for the system's. Raises LaunchError with the server's stderr."""
     with contextlib.ExitStack() as ours:  # what only the server needs, and all of it on failure
         # Our copy goes too: when the server stops listening, nobody may be left who does.
-        bind = partial(Listener.bind, host, backlog=backlog, send_buffer_bytes=send_buffer_bytes)
+        bind = partial(Listener.bind, host, port, backlog, send_buffer_bytes)
         listener = bind() if namespace is None else in_namespace(namespace, bind)
         ours.callback(listener.close)
         address = Address(listener.port, listener.host)

@@ -74,7 +74,7 @@ def profile_table(profile: Profile) -> tuple[Table, Notes]:
     notes = Notes(value.source for value in values)
     table = _table("", "field")
     table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("interval", justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     table.add_column("date", no_wrap=True)
     table.add_column("source")

@@ -85,6 +85,11 @@ NOT_VALIDATED: Final = (
     "* not validated: nobody has measured how far simulated numbers are off here (mpmlab "
     "calibrate, mpmlab validate); an error column is the measured error of this one run."
 )
+#: Below a table of intervals.
+RANGED: Final = (
+    "* not validated: intervals are the least and the most of {simulations} simulations over the "
+    "ranges of the {values} values of this platform that are assumed (mpmlab profile show)"
+)
 #: The same where there is a validation: what its column means.
 VALIDATED: Final = (
     "* {what}; the validated column: median (90th percentile) of its errors for this MPM and "
@@ -93,15 +98,22 @@ VALIDATED: Final = (
 _MISSING: Final = "-"
 
 
+#: Of an MPM: figure (field of Summary) -> least and most of simulations over what is assumed.
+Ranges = Mapping[str, Mapping[str, tuple[float, float]]]
+
 #: Of an MPM: figure (field of Summary) -> its validated error, or None where there is none.
 Validated = Mapping[str, Callable[[str], Cell | None]]
 
 
 def comparison(
-    results: Mapping[str, Mapping[str, Summary]], title: str, validated: Validated | None = None
+    results: Mapping[str, Mapping[str, Summary]],
+    title: str,
+    validated: Validated | None = None,
+    ranges: Ranges | None = None,
 ) -> Table:
     """The table for `results[mpm][engine]`: one group of columns for each MPM. `validated`: by MPM,
-    what the simulation's error was shown to be."""
+    what the simulation's error was shown to be; `ranges`: between what its numbers are on a
+    platform of which values are assumed, in the place of the numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
     table.add_column("", no_wrap=True)
     for mpm, engines in results.items():
@@ -118,11 +130,24 @@ def comparison(
             continue
         cells = []
         for mpm, engines in results.items():
+            if ranges and mpm in ranges:
+                cells.append(_range(row, ranges[mpm]))
+                continue
             cells += _cells(row, engines)
             if "sim" in engines and validated:
                 cells.append(_validated(row, validated[mpm]))
         table.add_row(row.title, *cells)
     return table
+
+
+def _range(row: Row, ranges: Mapping[str, tuple[float, float]]) -> str:
+    """An interval, and never a bare number."""
+    ends = ranges.get(row.field)
+    if ends is None or not row.simulated:
+        return _MISSING
+    scale = 100.0 if row.field == "cpu_utilisation" else 1.0
+    low, high = (row.text(scale * end) for end in ends)
+    return low if low == high else f"{low} to {high}"
 
 
 def _pairs(engines: Iterable[str]) -> list[tuple[str, str]]:

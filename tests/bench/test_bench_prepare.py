@@ -10,6 +10,7 @@ import pytest
 from mpmlab.bench.gates import Strictness
 from mpmlab.bench.prepare import RequestError, chosen_mpms, experiment_of, prepare
 from mpmlab.core.directives import DirectiveError
+from mpmlab.mpms.catalog import CATALOG
 from mpmlab.workload.errors import ScenarioError
 from tests.bench.bench_data import asked
 
@@ -27,14 +28,48 @@ response_bytes = 1
 
 
 def test_mpms_are_chosen_by_name_all_or_platform(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each once, in the order given; the default is what httpd 2.4 would choose."""
+    """Each once, in the order given, by any of its names; the default is what httpd 2.4 would
+    choose; all are those that httpd has here, if it is to run."""
     assert chosen_mpms("event, prefork,event") == ("event", "prefork")
-    assert chosen_mpms("all") == ("prefork", "worker", "event")
+    assert chosen_mpms("mpm_winnt,mpmt_os2,WinNT") == ("winnt", "os2")
+    assert chosen_mpms("all") == tuple(CATALOG)
+    assert chosen_mpms("all", ("httpd", "sim")) == ("prefork", "worker", "event")
+    with pytest.raises(RequestError, match="unknown MPM 'winnt'; accepted: prefork, worker, event"):
+        chosen_mpms("winnt", ("httpd",))
     monkeypatch.setattr("platform.system", lambda: "Linux")
     assert chosen_mpms(None) == ("event",)
     monkeypatch.setattr("platform.system", lambda: "Windows")
-    with pytest.raises(RequestError, match=r"mpm_winnt.*prefork, worker, event"):
-        chosen_mpms(None)
+    assert chosen_mpms(None) == ("winnt",)
+
+
+def test_what_an_mpm_lacks_is_left_out_and_said(tmp_path: Path) -> None:
+    """Of a scenario, which is for any MPM, and of --set with all; what nobody has is refused, as
+    is what a named one lacks."""
+    path = tmp_path / "s.toml"
+    path.write_text(SHORT + "[directives]\nMaxRequestWorkers = 25\n")
+    bench = prepare(asked(scenario=str(path), mpms="prefork,winnt,beos"))
+    assert [task.directives for task in bench.tasks] == [
+        (("MaxRequestWorkers", "25"),), (), (("MaxRequestWorkers", "25"),)
+    ]  # fmt: skip
+    assert bench.left_out == ("winnt has no MaxRequestWorkers: left out",)
+    bench = prepare(asked(scenario=str(path), mpms="all", sets=["StartThreads=9"]))
+    given = {task.mpm: dict(task.directives).get("StartThreads") for task in bench.tasks}
+    assert {mpm for mpm, value in given.items() if value == "9"} == {"netware", "beos"}
+    with pytest.raises(DirectiveError, match="StartTreads"):
+        prepare(asked(mpms="all", sets=["StartTreads=9"]))
+    with pytest.raises(DirectiveError, match="belongs to netware, beos"):
+        prepare(asked(mpms="worker,netware", sets=["StartThreads=9"]))
+
+
+def test_an_older_version_has_its_defaults() -> None:
+    """--httpd-version 2.2: what it has otherwise, and what is given overrides it."""
+    (task,) = prepare(asked(version="2.2")).tasks
+    assert (task.known().timeout_s, task.known().max_connections_per_child) == (300, 10_000)
+    assert task.known().limit_request_body == 0
+    (task,) = prepare(asked(version="2.2", sets=["Timeout=7"])).tasks
+    assert task.known().timeout_s == 7
+    (task,) = prepare(asked(mpms="netware", version="2.2")).tasks
+    assert task.known().max_connections_per_child == 0
 
 
 def test_set_overrides_the_scenario(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_missing_local_profile_is_told(cache: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "hint"),
-    [("beos", ""), ("linux-cpyton", "did you mean 'linux-cpython'? "), ("", "")],
+    [("plan9", ""), ("linux-cpyton", "did you mean 'linux-cpython'? "), ("", "")],
 )
 def test_an_unknown_name_is_told(text: str, hint: str) -> None:
     """With what is accepted, and with what was perhaps meant."""
@@ -148,7 +148,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         with pytest.raises(ProfileError) as caught:
             read(find(str(path)))
         assert str(caught.value).startswith(f"{path}: {words}")
-        assert "accepted: local, linux-cpython" in str(caught.value)
+        assert "accepted: local, beos, linux, linux-cpython" in str(caught.value)
 
 
 def test_a_wrong_file_speaks_for_itself(tmp_path: Path) -> None:

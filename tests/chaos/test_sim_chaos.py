@@ -35,10 +35,21 @@ THREADED: dict[str, object] = {
     "MaxRequestWorkers": 64,
     "ServerLimit": 20,
 }
-DIRECTIVES = {"prefork": PREFORK, "worker": THREADED, "event": THREADED}
+DIRECTIVES: dict[str, dict[str, object]] = {
+    "prefork": PREFORK,
+    "worker": THREADED,
+    "event": THREADED,
+    "leader": THREADED,
+    "threadpool": THREADED,
+    "winnt": {"ThreadsPerChild": 16},
+    "os2": {"StartServers": 3, "MinSpareThreads": 4, "MaxSpareThreads": 8},
+}
 #: Connections that one child can hold: event's limit is (AsyncRequestWorkerFactor + 1) times its
-#: threads.
-MOST_HELD = {"prefork": 1, "worker": 4, "event": 12}
+#: threads; winnt's child has one more in its hand; os2's takes all that come, of which the plans
+#: have some forty at a time.
+MOST_HELD = {
+    "prefork": 1, "worker": 4, "event": 12, "leader": 4, "threadpool": 4, "winnt": 17, "os2": 40,
+}  # fmt: skip
 #: What a death may cost a client: the connection that the dead child held.
 ALLOWED = (
     Outcome.OK,
@@ -95,12 +106,16 @@ class Chaos:
         low, high = s.min_spare_threads, s.max_spare_threads
         if lab.mpm == "prefork":
             low, high = s.min_spare_servers, s.max_spare_servers
+        elif lab.mpm == "winnt":
+            low = high = s.threads_per_child
+        elif lab.mpm == "os2":
+            low, high = low * s.start_servers, high * s.start_servers
         if low <= idle <= high:
             return []
         return [f"{idle} idle workers, outside {low} to {high}: {lab.letters()}"]
 
 
-@pytest.mark.parametrize("mpm", ["prefork", "worker", "event"])
+@pytest.mark.parametrize("mpm", list(DIRECTIVES))
 def test_safety_and_liveness_under_kills(mpm: str) -> None:
     """For each of the seeds: no mutex of the dead, no lost connection, every slot's process alive;
     in the end all is answered or closed, and the pool is within its limits."""
@@ -123,7 +138,7 @@ def _told(mpm: str, seed: int, lab: Lab, breaches: list[str]) -> str:
     return f"{breaches[:5]}\nreproduce: {command}\ndigest: {lab.world.digest}"
 
 
-@pytest.mark.parametrize("mpm", ["prefork", "worker", "event"])
+@pytest.mark.parametrize("mpm", list(DIRECTIVES))
 def test_one_seed(mpm: str) -> None:
     """The one run that SEED names (0 by default), twice: faults are reproducible as well."""
     seed = int(os.environ.get("SEED", "0"))

@@ -9,7 +9,8 @@ import random
 
 import pytest
 
-from mpmlab.core.directives import DIRECTIVES, DirectiveError, accepted_by, effective
+from mpmlab.core.directive_table import DIRECTIVES
+from mpmlab.core.directives import DirectiveError, accepted_by, effective
 from mpmlab.core.settings import MPMS, Settings, directive_name
 
 
@@ -49,7 +50,8 @@ def test_common_defaults(mpm: str) -> None:
     assert (s.max_keep_alive_requests, s.max_connections_per_child) == (100, 0)
     assert (s.limit_request_line, s.limit_request_field_size) == (8190, 8190)
     assert (s.limit_request_fields, s.limit_request_body) == (100, 1_073_741_824)
-    assert (s.flush_max_threshold, s.listen_backlog, s.thread_stack_size) == (65_535, 511, 0)
+    assert (s.flush_max_threshold, s.listen_backlog) == (65_535, 511)
+    assert s.thread_stack_size == (65_536 if mpm == "netware" else 0)
     assert (s.graceful_shutdown_timeout_s, s.buckets) == (0, 1)
 
 

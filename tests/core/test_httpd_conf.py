@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mpmlab.core.directives import DIRECTIVES, effective
+from mpmlab.core.directive_table import DIRECTIVES
+from mpmlab.core.directives import effective
 from mpmlab.core.httpd_conf import ConfError, ConfLine, ConfReading
 from mpmlab.core.httpd_conf_text import expand, logical_lines, next_word, words
 from mpmlab.workload.conf_files import read_httpd_conf

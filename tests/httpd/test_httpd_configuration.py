@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mpmlab.core.directives import accepted_by, effective
-from mpmlab.core.settings import MPMS
+from mpmlab.core.settings import UNIX_MPMS
 from mpmlab.httpd.configuration import (
     MODULES,
     Place,
@@ -28,7 +28,7 @@ ODD = {"int": "3", "factor": "1.5", "flag": "Off", "timeout": "500ms", "buffer":
 @pytest.fixture
 def modular(tmp_path: Path) -> Program:
     """An httpd with every module as a file."""
-    for name in (*MODULES, *(f"mpm_{mpm}" for mpm in MPMS)):
+    for name in (*MODULES, *(f"mpm_{mpm}" for mpm in UNIX_MPMS)):
         (tmp_path / f"mod_{name}.so").touch()
     return Program(Path("/usr/sbin/httpd"), tmp_path, "Apache/2.4.99", frozenset({"core"}))
 
@@ -45,7 +45,7 @@ def text(program: Program, mpm: str, wishes: Wishes | None = None, **directives:
     return configuration(program, settings, where, wishes or Wishes()).splitlines()
 
 
-@pytest.mark.parametrize("mpm", MPMS)
+@pytest.mark.parametrize("mpm", UNIX_MPMS)
 def test_exactly_one_mpm_is_loaded(modular: Program, mpm: str) -> None:
     """And each other module once."""
     loaded = [line.split()[1] for line in text(modular, mpm) if line.startswith("LoadModule")]
@@ -64,7 +64,7 @@ def test_what_is_compiled_in_is_not_loaded(modular: Program) -> None:
     assert loaded == [f"{name}_module" for name in MODULES if name not in ("unixd", "log_config")]
 
 
-@pytest.mark.parametrize("mpm", MPMS)
+@pytest.mark.parametrize("mpm", UNIX_MPMS)
 def test_every_directive_is_written_as_given(mpm: str) -> None:
     """Each that `effective` accepts, whatever clamping makes of it; one line each, and the others
     with their defaults."""
@@ -180,7 +180,7 @@ def test_wishes_are_followed(modular: Program) -> None:
 
 @needs_httpd
 @pytest.mark.real
-@pytest.mark.parametrize("mpm", MPMS)
+@pytest.mark.parametrize("mpm", UNIX_MPMS)
 def test_httpd_accepts_every_directive(mpm: str, tmp_path: Path) -> None:
     """`httpd -t`: the syntax is right with every directive given and all that can be wished."""
     pairs = {directive.name: ODD[directive.kind] for directive in accepted_by(mpm)}

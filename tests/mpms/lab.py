@@ -40,7 +40,7 @@ class Lab:
 
     def __post_init__(self) -> None:
         pairs = [(name, str(value)) for name, value in self.directives.items()]
-        self.settings = effective(self.mpm, pairs)
+        self.settings = effective(CATALOG[self.mpm].settings_name, pairs)
         self.world = World(self.platform, seed=self.seed)
         s = self.settings
         self.board = Scoreboard(s.server_limit, s.thread_limit)

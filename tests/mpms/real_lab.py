@@ -14,6 +14,7 @@ from pathlib import Path
 from mpmlab.bench.server import ENTRY, board_bytes, payload
 from mpmlab.core.directives import effective
 from mpmlab.core.scoreboard import Scoreboard
+from mpmlab.mpms.catalog import CATALOG
 from mpmlab.real.launch import Server, start_server
 
 DEADLINE_S = 20.0
@@ -67,7 +68,7 @@ class RealLab:
 def running(mpm: str, tmp_path: Path, **directives: object) -> Iterator[RealLab]:
     """A server, stopped and checked to be gone at the end."""
     pairs = [(name, str(value)) for name, value in directives.items()]
-    settings = effective(mpm, pairs)
+    settings = effective(CATALOG[mpm].settings_name, pairs)
     log_path = tmp_path / "error.log"
     server = start_server(
         ENTRY,
@@ -80,7 +81,7 @@ def running(mpm: str, tmp_path: Path, **directives: object) -> Iterator[RealLab]
         assert server.buffer is not None
         board = Scoreboard(settings.server_limit, settings.thread_limit, server.buffer)
         lab = RealLab(server, board, log_path)
-        start_up = settings.start_servers * settings.threads_per_child
+        start_up = settings.first_workers
         until(lambda: lab.letters().count("_") >= start_up, "the pool has started")
         try:
             yield lab

@@ -10,12 +10,15 @@ import pytest
 from mpmlab.core.count_wire import Blob, CountClient
 from mpmlab.core.demand import Demand
 from mpmlab.kernel.interface import Kernel, Listener, Signal, Steps
+from mpmlab.mpms.catalog import CATALOG
 from tests.mpms.lab import FREE, STUCK, Lab, Seen, ask, crowd, serial
 
 #: A peer that does not read stops the server after 8 kB.
 SMALL_BUFFERS = replace(FREE, name="small buffers", send_buffer_bytes=8192)
 
-MPMS = pytest.mark.parametrize("mpm", ["prefork", "worker", "event"])
+MPMS = pytest.mark.parametrize("mpm", list(CATALOG))
+#: Those that know one kind of restart.
+GRACEFUL_ONLY = ("winnt", "netware", "beos")
 
 
 def half_then_wait(k: Kernel, listener: Listener, seen: Seen, part: int) -> Steps[int]:
@@ -250,7 +253,7 @@ def test_event_refuses_connections_while_threads_idle() -> None:
     assert all(seen.whats() == ["connected", "200"] for seen in idle)
 
 
-@MPMS
+@pytest.mark.parametrize("mpm", [name for name in CATALOG if name not in GRACEFUL_ONLY])
 def test_hup_cuts_connections_and_starts_afresh(mpm: str) -> None:
     """HUP: the idle connection is cut, the generation goes up, a new pool serves."""
     lab = Lab(mpm, {"KeepAliveTimeout": 60})

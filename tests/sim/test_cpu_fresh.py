@@ -127,6 +127,53 @@ def test_a_removed_fresh_job_tells_all_it_still_needs(
     assert cpu.used_s() == pytest.approx(1.0 + 1.0 - left_s)
 
 
+def beside_a_stream(cores: int, fresh_s: float) -> tuple[float, float]:
+    """When a job of 60 ms ends beside jobs that are always fresh and leave no moment idle for 3 s,
+    and how much was computed until then."""
+    clock = Clock()
+    cpu = Cpu(clock, cores, fresh_s=fresh_s)
+    old = Burn(clock, fresh_s=fresh_s)
+    used: list[float] = []
+    at(clock, 3.0, lambda: used.append(cpu.used_s()))
+
+    def stream() -> None:
+        if clock.now < 3.0:
+            cpu.add(Burn(clock, stream, fresh_s=fresh_s), 0.005)
+
+    cpu.add(old, 0.060)
+    for _ in range(cores):
+        stream()
+    clock.run_until(INF)
+    return old.ended[0], used[0]
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_nobody_starves(cores: int) -> None:
+    """A job that is no longer fresh is fresh again once it lags a slice and a tick behind its fair
+    share: beside one stream for each core it ends within a second instead of at the stream's end,
+    and later than if all shared evenly. Nothing is lost: the cores are busy all the time."""
+    ended_s, used_s = beside_a_stream(cores, 0.010)
+    even_s, _ = beside_a_stream(cores, 0.0)
+    assert even_s < ended_s < 1.0
+    assert used_s == pytest.approx(3.0 * cores)
+
+
+def test_what_lags_is_fresh_for_a_slice() -> None:
+    """One core, two jobs of 1 s: A, fresh for 10 ms, has used that up when B comes, which is fresh
+    for long. A lags half of the time that passes: after 28 ms it lags 14, a slice of 10 and a tick
+    of 4, and shares the core with B until it has computed 10 ms more, 20 ms later; and so on."""
+    clock = Clock()
+    cpu = Cpu(clock, 1, fresh_s=0.010)
+    first = Burn(clock, fresh_s=0.010)
+    second = Burn(clock, fresh_s=10.0)
+    cpu.add(first, 0.010 + 0.020)
+    at(clock, 0.010, lambda: cpu.add(second, 1.0))
+    clock.run_until(INF)
+    # Two rounds of 28 ms of waiting and 20 ms of sharing.
+    assert first.ended == pytest.approx([0.010 + 2 * 0.048])
+    assert second.ended == pytest.approx([0.010 + 0.020 + 1.0])
+
+
 # ---- being warm ----------------------------------------------------------------------------------
 
 
@@ -222,3 +269,18 @@ def test_waking_a_core_that_rested_costs_the_same_after_any_rest() -> None:
     assert beside.ended == pytest.approx([50.001 + 2e-3], abs=1e-9)
     assert last.ended == pytest.approx([50.0 + 5.01e-3], abs=1e-9)
     assert cpu.used_s() == pytest.approx(7.02e-3)
+
+
+def test_waking_a_core_costs_more_after_a_longer_rest() -> None:
+    """Half of the most after the half time, and never all of it."""
+    warmth = Warmth(0.0, 3e-3, idle_s=40e-6, idle_half_s=2e-3)
+    assert warmth.waking_s(2e-3) == pytest.approx(20e-6)
+    assert warmth.waking_s(1e-3) < warmth.waking_s(2e-3) < warmth.waking_s(1.0) < 40e-6
+    clock = Clock()
+    cpu = Cpu(clock, 1, warmth)
+    first, later = Burn(clock), Burn(clock)
+    at(clock, 2e-3, lambda: cpu.add(first, 1e-3))
+    at(clock, 2e-3 + 1.02e-3 + 6e-3, lambda: cpu.add(later, 1e-3))
+    clock.run_until(INF)
+    assert first.ended == pytest.approx([2e-3 + 1.02e-3])
+    assert later.ended == pytest.approx([9.02e-3 + 1e-3 + 30e-6])
