@@ -7,13 +7,24 @@ interrupted. The profiles of before are replaced only by whole calibrations.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from mpmlab.bench.calibrate import CalibrationError, Ran, Wanted, calibrated, take, wanted
+from mpmlab.bench.again import earlier_training
+from mpmlab.bench.calibrate import (
+    FILE,
+    SCHEMA,
+    CalibrationError,
+    Ran,
+    Wanted,
+    calibrated,
+    take,
+    wanted,
+)
 from mpmlab.bench.calibration import Fit
 from mpmlab.bench.conduct import (
     EXIT_FAILED,
@@ -33,10 +44,6 @@ from mpmlab.report.calibration_table import factor_table, residual_table
 from mpmlab.report.console import stdout
 from mpmlab.report.progress import Reporter
 
-#: Name and version of the JSON document, and its file.
-SCHEMA: Final = "mpmlab-calibration-1"
-FILE: Final = "calibration.json"
-
 
 @click.command("calibrate")
 @click.option("--engine", type=click.Choice(REFERENTS), default="real",
@@ -47,11 +54,13 @@ FILE: Final = "calibration.json"
               help="Repetitions of each training run, in alternating order.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
               help="Of every random number of the load.")  # fmt: skip
+@click.option("--measured", type=click.Path(file_okay=False, path_type=Path), metavar="DIRECTORY",
+              help="Run nothing: fit to the training runs of an earlier calibration.")  # fmt: skip
 @click.option("--httpd", metavar="PATH", help="The program of the httpd engine.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
               show_default=True, help="Where the results folder is made.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress, only results.")
-def calibrate_command(quiet: bool, out: Path, **typed: Any) -> int:
+def calibrate_command(quiet: bool, out: Path, measured: Path | None, **typed: Any) -> int:
     """Fit the simulation's costs to a minute of training runs of each MPM on this machine.
 
     From then on simulations beside this engine use them. How far they are off on runs that were not
@@ -70,7 +79,8 @@ def calibrate_command(quiet: bool, out: Path, **typed: Any) -> int:
         except ResultsError as error:
             raise RequestError(f"--out: {error}") from error
         folder = series_folder(out, f"calibrate-{asked.engine}", asked.suite.name, typed["seed"])
-        calibration = _Calibration(asked, folder, reporter, interruption)
+        earlier = None if measured is None else earlier_training(measured, asked.engine)
+        calibration = _Calibration(asked, folder, reporter, interruption, earlier)
         try:
             code = calibration.carry_out()
         except KeyboardInterrupt:
@@ -83,9 +93,10 @@ class _Calibration:
     """One calibration on its way: what was run and fitted so far."""
 
     def __init__(
-        self, asked: Wanted, folder: Path, reporter: Reporter, interruption: Interruption
-    ) -> None:
-        self.asked, self.folder = asked, folder
+        self, asked: Wanted, folder: Path, reporter: Reporter, interruption: Interruption,
+        earlier: Iterable[Ran] | None = None,
+    ) -> None:  # fmt: skip
+        self.asked, self.folder, self.earlier = asked, folder, earlier
         self.reporter, self.interruption = reporter, interruption
         self.watch = Watch(interruption, reporter.advance)
         self.ran: list[Ran] = []
@@ -99,7 +110,10 @@ class _Calibration:
         reporter.phase("cost profile of this machine")
         probed = local_platform(progress=reporter.advance)
         with self.interruption.polite():
-            for one in take(asked, self.watch, reporter.phase, self.folder):
+            ones = self.earlier
+            if ones is None:
+                ones = take(asked, self.watch, reporter.phase, self.folder)
+            for one in ones:
                 self.ran.append(one)
                 verdict = f"NOT COUNTED: {one.reasons[0]}" if one.reasons else "counts"
                 text = f"{len(self.ran)} of {asked.runs}: {one.case}, {one.mpm}: {verdict}"

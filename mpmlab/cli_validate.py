@@ -6,13 +6,14 @@ valid; 4 an engine failed; 130 interrupted. A target with too few cases is not m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mpmlab.bench.again import earlier_validation, validate_again
 from mpmlab.bench.conduct import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -65,11 +66,13 @@ from mpmlab.report.validation_targets import (
               help="Seconds of load of each run. Default: the scenario's.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
               help="Of every random number of the load.")  # fmt: skip
+@click.option("--measured", type=click.Path(file_okay=False, path_type=Path), metavar="DIRECTORY",
+              help="Measure nothing: simulate the runs of an earlier validation anew.")  # fmt: skip
 @click.option("--httpd", metavar="PATH", help="The program of the httpd engine.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
               show_default=True, help="Where the results folder is made.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress, only results.")
-def validate_command(quiet: bool, out: Path, **typed: Any) -> int:
+def validate_command(quiet: bool, out: Path, measured: Path | None, **typed: Any) -> int:
     """Hold the simulation against measured runs of a suite of scenarios.
 
     Exit code: 0 validated, 1 a target of the suite was missed, 2 wrong input, 3 no run is valid, 4
@@ -77,6 +80,11 @@ def validate_command(quiet: bool, out: Path, **typed: Any) -> int:
     interruption = Interruption()
     with interruption.installed(), Reporter(quiet) as reporter:
         suite = load_suite(typed.pop("suite"))
+        earlier = None if measured is None else earlier_validation(measured)
+        if earlier is not None:
+            typed |= {
+                "engine": earlier.engine, "repetitions": earlier.repetitions, "seed": earlier.seed
+            }  # fmt: skip
         asked = _wanted(suite, **typed)
         try:
             check_out(out)
@@ -85,7 +93,11 @@ def validate_command(quiet: bool, out: Path, **typed: Any) -> int:
         watch = Watch(interruption, reporter.advance)
         profiles = profile_for((asked.engine, "sim"), False, reporter.phase, reporter.advance)
         folder = series_folder(out, f"validate-{asked.engine}", suite.name, asked.seed)
-        seen = _carry_out(asked, profiles, watch, reporter, interruption, folder)
+        if earlier is None:
+            ones = validate(asked, profiles, watch, reporter.phase, folder)
+        else:
+            ones = validate_again(asked, earlier, profiles, watch, reporter.phase)
+        seen = _carry_out(asked, ones, reporter, interruption)
     complete = len(seen) == len(asked.benches) * asked.repetitions
     judged = verdicts(suite.targets, errors(seen), seen)
     found = document(seen, _about(asked, profiles), complete, [one.to_dict() for one in judged])
@@ -129,13 +141,12 @@ def _chosen(suite: Suite, names: Sequence[str], role: str | None) -> list[Case]:
 
 
 def _carry_out(
-    asked: Wanted, profiles: Profiles, watch: Watch, reporter: Reporter,
-    interruption: Interruption, folder: Path,
-) -> list[Observation]:  # fmt: skip
+    asked: Wanted, ones: Iterator[Observation], reporter: Reporter, interruption: Interruption
+) -> list[Observation]:
     seen: list[Observation] = []
     total = len(asked.benches) * asked.repetitions
     with interruption.polite():
-        for one in validate(asked, profiles, watch, reporter.phase, folder):
+        for one in ones:
             seen.append(one)
             verdict = "valid" if one.valid else f"NOT COUNTED: {one.reasons[0]}"
             reporter.say(f"{len(seen)} of {total}: {one.case}, {one.mpm}: {verdict}")

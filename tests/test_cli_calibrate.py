@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mpmlab import cli, cli_calibrate
-from mpmlab.bench.calibrate import CalibrationError, Ran, Wanted
+from mpmlab.bench.calibrate import FILE, SCHEMA, CalibrationError, Ran, Wanted
 from mpmlab.bench.calibration import Fit
 from mpmlab.bench.task import Watch
 from mpmlab.core.platform_file import read_platform
@@ -60,7 +60,7 @@ class Place:
     def document(self) -> dict[str, Any]:
         """What was stored."""
         (folder,) = self.out.glob("*calibrate-real*")
-        found: dict[str, Any] = json.loads((folder / cli_calibrate.FILE).read_text())
+        found: dict[str, Any] = json.loads((folder / FILE).read_text())
         return found
 
 
@@ -132,12 +132,12 @@ def test_a_calibration_is_kept_stored_and_shown(
         assert f"real {mpm}: the training runs, and simulations" in said
         assert f"profile: {place.path('real', mpm)}" in said
     assert "fitted costs" in said
-    assert "18 of 18 training runs count" in said
+    assert "20 of 20 training runs count" in said
     found = place.document()
-    assert found["schema"] == cli_calibrate.SCHEMA
+    assert found["schema"] == SCHEMA
     assert found["complete"] is True
     assert (found["engine"], found["suite"], found["repetitions"]) == ("real", "calibration", 1)
-    assert len(found["runs"]) == 18
+    assert len(found["runs"]) == 20
     first = found["runs"][0]
     assert (first["case"], first["mpm"], first["reasons"]) == ("users-1", "prefork", [])
     assert first["taken"]["cpu_per_request_us"] == TAKEN.cpu_per_request_us
@@ -154,8 +154,8 @@ def test_the_document_is_explained(carry_out: Callable[..., int], place: Place) 
     names = [*found, *found["runs"][0], *found["runs"][0]["taken"]]
     names += [*found["fits"]["prefork"], *found["fits"]["prefork"]["residuals"][0]]
     assert [name for name in names if f"`{name}`" not in TEXT] == []
-    assert f"`{cli_calibrate.SCHEMA}`" in TEXT
-    assert f"## {cli_calibrate.FILE}" in TEXT
+    assert f"`{SCHEMA}`" in TEXT
+    assert f"## {FILE}" in TEXT
 
 
 def interrupted_runs(asked: Wanted, watch: Watch, *_: object) -> Iterator[Ran]:
@@ -172,8 +172,55 @@ def interrupted_fit(asked: Wanted, ran: object, mpm: str, *more: object) -> Fit:
     return fitted(asked, ran, mpm, *more)
 
 
+def test_training_runs_are_fitted_to_again(
+    carry_out: Callable[..., int], place: Place, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """--measured: the runs of an earlier calibration, and none is made; those that are fitted to
+    and stored are the same. Another engine's, another document and none are refused."""
+    assert carry_out() == 0
+    (earlier,) = place.out.glob("*calibrate-real*")
+    before = place.document()["runs"]
+    fitted_to: list[Any] = []
+
+    def fit(_asked: Wanted, ran: Any, mpm: str, *_: object) -> Fit:
+        fitted_to.append(list(ran))
+        return made_fit(mpm)
+
+    def run(*_: object) -> Iterator[Ran]:
+        pytest.fail("a training run was made")
+
+    monkeypatch.setattr(cli_calibrate, "take", run)
+    monkeypatch.setattr(cli_calibrate, "calibrated", fit)
+    out = place.out.parent / "again"
+    command = [
+        "calibrate",
+        "--mpm",
+        "prefork,worker",
+        "--repeat",
+        "1",
+        "--quiet",
+        "--out",
+        str(out),
+    ]
+    assert cli.run([*command, "--measured", str(earlier)]) == 0
+    (folder,) = out.glob("*calibrate-real*")
+    assert json.loads((folder / FILE).read_text())["runs"] == before
+    assert [len(ran) for ran in fitted_to] == [20, 20]
+    capsys.readouterr()
+    for arguments, words in (
+        (["--measured", str(earlier), "--engine", "httpd"], "accepted with it: --engine real"),
+        (["--measured", str(out)], "calibration.json: cannot be read"),
+    ):
+        assert cli.run([*command, *arguments]) == 2
+        assert words in capsys.readouterr().err
+    (earlier / FILE).write_text('{"schema": "other"}')
+    assert cli.run([*command, "--measured", str(earlier)]) == 2
+    assert "accepted: 'mpmlab-calibration-1'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
-    ("take", "fit", "runs"), [(interrupted_runs, fitted, 2), (all_runs, interrupted_fit, 18)]
+    ("take", "fit", "runs"), [(interrupted_runs, fitted, 2), (all_runs, interrupted_fit, 20)]
 )
 def test_an_interrupted_calibration_replaces_nothing(
     take: Take,
@@ -246,5 +293,5 @@ def test_disturbed_runs_are_told_and_fitted_to_by_nobody(
     said = capsys.readouterr().out
     for mpm in ("prefork", "worker"):
         assert f"{mpm}: no run of users-1 counts: others had the core" in said
-    assert "16 of 18 training runs count" in said
+    assert "18 of 20 training runs count" in said
     assert place.kept() == ["prefork", "worker"]

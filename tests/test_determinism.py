@@ -9,10 +9,11 @@ import sys
 import numpy as np
 import pytest
 
+from mpmlab.mpms.catalog import CATALOG
 from tests.mpms.lab import Lab
 from tests.mpms.loaded import PYTHONLIKE, plan_of, run_plan
 
-MPMS = ("prefork", "worker", "event")
+MPMS = tuple(CATALOG)
 
 #: World digest, and hash of the records, of `default` for 3 s with seed 7. They change whenever the
 #: simulation's behaviour does; print new ones with: pytest tests/test_determinism.py -k pinned
@@ -20,6 +21,12 @@ PINNED: dict[str, tuple[str, str]] = {
     "prefork": ("22a30f822b740b29", "54c6b9a65b63fcab"),
     "worker": ("cfdd1f0e3aec6785", "4601c1754797228d"),
     "event": ("cd0b6420bb14b27c", "55ab61730a43b882"),
+    "leader": ("b8205ef9f1c707ad", "f5490816085fbeb2"),
+    "threadpool": ("2d507e3954a0c980", "bd3cf5ecd5ebea53"),
+    "winnt": ("d90fea0c3c0d8e93", "f9bc5187981b1b71"),
+    "netware": ("a6f21d1d419b5fbc", "8de4bd62577abd12"),
+    "os2": ("5ca867a7dd6ebd1d", "744064b47cc2b00a"),
+    "beos": ("e2521c89bc2ab98e", "80859e2393575bab"),
 }
 
 

@@ -24,13 +24,16 @@ from mpmlab.bench.validate import bench_of
 from mpmlab.core.platform import Platform
 from mpmlab.real.probe import speed_of
 
+#: Name and version of the document of a calibration, and its file.
+SCHEMA: Final = "mpmlab-calibration-1"
+FILE: Final = "calibration.json"
 #: The suite that profiles are fitted to.
 SUITE: Final = "calibration"
 #: Runs of a case are for nothing if somebody else had the server's core, or too little was
 #: answered. That clients were late, or had no more to give, does not matter to what is compared of
 #: users without thinks: the CPU that a request took.
 _GATES: Final = ("completed", "answers", "balance", "server-core", "speed")
-#: The application's time is known, that of everything else is not: in httpd there is no GIL.
+#: In httpd there is no GIL, and no herd.
 _WITHOUT_GIL: Final = ("httpd",)
 
 
@@ -138,6 +141,7 @@ def calibrated(
         raise CalibrationError("the probed profile does not say at which speed it was measured")
     base = replace(probed, name=f"this machine, {asked.engine} {mpm}")
     if asked.engine in _WITHOUT_GIL:
-        base = replace(base, gil=False)
+        # httpd waits in accept(), which wakes one, where our servers wait in poll().
+        base = replace(base, gil=False, wake_policy="fifo")
     what = f"{asked.engine} {mpm}"
     return fit(trials_of(asked, ran, mpm), base, speed_us, what, date, watch)

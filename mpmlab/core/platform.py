@@ -56,7 +56,7 @@ class Platform:
     gil: bool = False
     gil_switch_interval_us: float = 5000.0
     unserialized_accept: bool = True  # httpd's SINGLE_LISTEN_UNSERIALIZED_ACCEPT
-    wake_policy: str = "fifo"  # who of several blocked in accept is woken: fifo, lifo
+    wake_policy: str = "fifo"  # who of several blocked in accept is woken: fifo, lifo, herd (all)
     timer_slack_us: float = 0.0  # how much later than asked a timed wait of the handler ends
     latency_us: float = 0.0  # one way, from send() to readable at the other end
     bandwidth_mbit_s: float = 0.0  # per connection and direction; 0 is unlimited

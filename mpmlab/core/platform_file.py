@@ -36,7 +36,7 @@ from mpmlab.core.platform import Costs, Platform
 
 #: Suffix of a field's name -> unit in the file. Fields without one have the unit "".
 _UNITS: Final = {"_us": "us", "_kib": "KiB", "_mbit_s": "Mbit/s", "_bytes": "bytes"}
-_WAKE_POLICIES: Final = ("fifo", "lifo")
+_WAKE_POLICIES: Final = ("fifo", "lifo", "herd")
 _ENTRY_KEYS: Final = ("value", "unit", "source", "date")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 #: How `Platform.sources` keeps a source and its date in one text.

@@ -203,6 +203,7 @@ def assemble(
         "cores": (max(1, int(machine["cores"]) - 1), "usable cores, less one for the client"),
         "gil": (gil_enabled(), "the interpreter that measured"),
         "gil_switch_interval_us": (facts["gil_switch_interval_us"], "sys.getswitchinterval"),
+        "wake_policy": ("herd", "our kernel's accept waits in poll(), which wakes all that wait"),
         "timer_slack_us": (m["timer_slack_us"], "a handler's wait of 2 ms"),
         "latency_us": (latency_us, "half of an echo's round trip, less the server's costs"),
         "send_buffer_bytes": (facts["send_buffer_bytes"], "sent to a peer that does not read"),

@@ -23,21 +23,39 @@ if TYPE_CHECKING:
 SYN_RETRY_S: Final = (1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 127.0)
 
 
+class LostRace:
+    """What a thread computes that was woken for a connection which another one gets: the switch,
+    and an accept() in vain. It goes on waiting meanwhile."""
+
+    __slots__ = ("burst", "finish", "fresh_s", "home", "later_s", "level")
+
+    def __init__(self, thread: SimKernel) -> None:
+        self.burst = self.level = 0
+        self.finish = self.later_s = 0.0
+        self.home = thread.home
+        self.fresh_s = thread.cores.fresh_s
+        thread.cores.add(self, thread.cost.switch + thread.cost.accept)
+
+    def burst_done(self) -> None:
+        """There is nothing to do then."""
+
+
 class SimListener:
     """A bound, listening socket, of which several processes may have copies."""
 
     __slots__ = (
-        "accepted", "backlog", "discarded", "handshakes", "holders", "lifo", "network", "pollers",
-        "port", "queue", "refusing", "waiters",
+        "accepted", "backlog", "discarded", "handshakes", "herd", "holders", "lifo", "network",
+        "pollers", "port", "queue", "refusing", "waiters",
     )  # fmt: skip
 
     def __init__(self, network: Network, port: int, backlog: int, wake_policy: str) -> None:
-        if wake_policy not in ("fifo", "lifo"):
-            raise ValueError(f"wake_policy {wake_policy!r}; accepted: 'fifo', 'lifo'")
+        if wake_policy not in ("fifo", "lifo", "herd"):
+            raise ValueError(f"wake_policy {wake_policy!r}; accepted: 'fifo', 'lifo', 'herd'")
         self.network = network
         self.port = port
         self.backlog = backlog
         self.lifo = wake_policy == "lifo"
+        self.herd = wake_policy == "herd"  # all are woken; who waits longest has it
         self.queue: deque[SimConn] = deque()
         self.handshakes = 0  # that will end in the queue
         self.waiters: deque[SimKernel] = deque()
@@ -81,6 +99,9 @@ class SimListener:
         if waiters:
             thread = waiters.pop() if self.lifo else waiters.popleft()
             self.hand_over(conn, thread)
+            if self.herd:
+                for other in waiters:
+                    LostRace(other)
             if direct:
                 thread.resume(conn)
             else:

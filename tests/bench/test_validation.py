@@ -290,6 +290,33 @@ def test_a_validation_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixt
         assert (folder / "quantiles.png").exists()
 
 
+@pytest.mark.real
+@pytest.mark.usefixtures("cache")
+def test_runs_are_simulated_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--measured: nothing is measured; what was is the same, and as the profile is, so are the
+    simulations. A folder without a validation is refused."""
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        'name = "tiny"\n[[case]]\nname = "waits"\nscenario = "poisson-wait"\npool = 5\n'
+        'rate_per_s = 60\nduration_s = 4\nrole = "held-out"\n'
+    )
+    command = ["validate", "--suite", str(suite), "--mpm", "worker", "--quiet"]
+    assert run([*command, "--out", str(tmp_path / "first")]) in (0, 3)
+    (first,) = (tmp_path / "first").glob("*validate-real-tiny*")
+    assert run([*command, "--out", str(tmp_path / "second"), "--measured", str(first)]) in (0, 3)
+    (second,) = (tmp_path / "second").glob("*validate-real-tiny*")
+    assert not list(second.glob("*/run.json"))
+    documents = [json.loads((one / "validation.json").read_text()) for one in (first, second)]
+    (before,), (after,) = (one["observations"] for one in documents)
+    for key in ("case", "mpm", "repetition", "folder", "utilisation", "measured", "intervals"):
+        assert before[key] == after[key], key
+    assert before["predicted"]["sim"] == after["predicted"]["sim"]
+    assert documents[1]["complete"]
+    capsys.readouterr()
+    assert run([*command, "--measured", str(tmp_path)]) == 2
+    assert "validation.json: cannot be read" in capsys.readouterr().err
+
+
 def test_wrong_options_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Another case, suite or engine: exit code 2 and what is accepted, before anything is run."""
     assert run(["validate", "--case", "nonesuch"]) == 2

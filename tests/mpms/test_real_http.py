@@ -9,19 +9,21 @@ from contextlib import suppress
 
 import pytest
 
+from mpmlab.core.directives import accepted_by
+from mpmlab.mpms.catalog import CATALOG
 from tests.mpms.real_lab import RealLab, read_response, running
 
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(scope="module", params=["prefork", "worker", "event"])
+@pytest.fixture(scope="module", params=list(CATALOG))
 def lab(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RealLab]:
     """One server for all questions of an MPM: whatever one does to it, the next must not notice."""
     directives: dict[str, object] = {"Timeout": 2, "LimitRequestBody": 100_000}
-    if request.param != "prefork":
-        directives |= {"ThreadsPerChild": 8, "MinSpareThreads": 8}
+    if "ThreadsPerChild" in {d.name for d in accepted_by(CATALOG[request.param].settings_name)}:
+        directives |= {"ThreadsPerChild": 8}
     with running(request.param, tmp_path_factory.mktemp("http"), **directives) as server:
         yield server
 

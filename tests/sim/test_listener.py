@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mpmlab.core.platform import Platform
+from mpmlab.core.platform import NEARLY_FREE, Platform
 from mpmlab.kernel.interface import Kernel, KernelError, Listener, Signal, Steps
 from mpmlab.sim.world import World
 
@@ -153,10 +153,41 @@ def test_wake_policy(policy: str, served: list[int]) -> None:
     assert seen == served
 
 
+def test_a_herd_is_woken_for_each_connection() -> None:
+    """The one who waits longest has it, as with fifo; each of the others is woken and tries in
+    vain: a switch and an accept each, which nobody pays where one is woken."""
+
+    def parent(k: Kernel, listener: Listener) -> Steps[int]:
+        for _ in range(4):
+            yield k.fork(_worker, listener)
+        yield k.sleep(1000)
+        return 0
+
+    def client(k: Kernel, listener: Listener) -> Steps[int]:
+        for _ in range(5):
+            yield k.sleep(1)
+            conn = yield k.connect(listener, None)
+            seen.append(int((yield k.recv(conn, 10, None))))
+            k.close(conn)
+        yield k.sleep(1)
+        return 0
+
+    used_s, served = [], []
+    for policy in ("fifo", "herd"):
+        seen: list[int] = []
+        costs = replace(NEARLY_FREE, switch_us=100.0, accept_us=50.0)
+        platform = replace(FREE, costs=costs, wake_policy=policy)
+        world, _, _ = server_and_client(parent, client, platform)
+        used_s.append(world.machines["server"].cpu.used_s())
+        served.append(seen)
+    assert served[0] == served[1]
+    assert used_s[1] - used_s[0] == pytest.approx(5 * 3 * 150e-6, rel=1e-3)
+
+
 def test_unknown_wake_policy_is_refused() -> None:
     """One clear error that names what is accepted."""
     with pytest.raises(ValueError, match="'fifo', 'lifo'"):
-        World(replace(FREE, wake_policy="herd")).listener(1)
+        World(replace(FREE, wake_policy="random")).listener(1)
 
 
 def test_handshake_over_a_link() -> None:
