@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from mpmlab.core.settings import Message
+from mpmlab.core.settings import INT_MAX, Message
 
 
 @dataclass
@@ -233,5 +233,5 @@ def _check_pool(sizes: PoolSizes, warnings: Warnings, min_spare: str) -> None:
 def _run(sizes: PoolSizes, one_more: int) -> None:
     """prefork_run, worker_run, event_run: silent. The most spares must leave room for one more
     process (`one_more`) above the least, or each start would be followed by a stop."""
-    sizes.max_spare = max(sizes.max_spare, sizes.min_spare + one_more)
+    sizes.max_spare = min(INT_MAX, max(sizes.max_spare, sizes.min_spare + one_more))
     sizes.start_servers = min(sizes.start_servers, sizes.daemons_limit)

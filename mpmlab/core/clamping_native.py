@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mpmlab.core.clamping import PoolSizes, Warnings, idents_of
-from mpmlab.core.settings import Message
+from mpmlab.core.settings import INT_MAX, Message
 
 #: MAX_THREAD_LIMIT of winnt; HARD_THREAD_LIMIT of the others; HARD_SERVER_LIMIT of os2.
 WINNT_THREADS: Final = 15_000
@@ -59,7 +59,7 @@ def _netware(sizes: PoolSizes, warnings: Warnings) -> None:
     sizes.max_threads = warnings.within("max", "MaxThreads", sizes.max_threads, NETWARE_THREADS)
     _start_threads(sizes, warnings)
     _min_spare(sizes, warnings)
-    sizes.max_spare = max(sizes.max_spare, sizes.min_spare + 1)
+    sizes.max_spare = min(INT_MAX, max(sizes.max_spare, sizes.min_spare + 1))
     sizes.start_threads = min(sizes.start_threads, sizes.max_threads)
     _one_process(sizes, sizes.max_threads)
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from mpmlab.core.settings import MPMS, ONLY_OF
+from mpmlab.core.settings import INT_MAX, MPMS, ONLY_OF
 
-#: httpd keeps most values in a C int.
-INT_MAX: Final = 2**31 - 1
 INT_MIN: Final = -(2**31)
 
 #: AsyncRequestWorkerFactor is kept in sixteenths (event.c: WORKER_FACTOR_SCALE).

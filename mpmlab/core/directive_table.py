@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from mpmlab.core.directive_kinds import FACTOR_MAX, INT_MAX, INT_MIN, Directive, Value
-from mpmlab.core.settings import MPMS, ONLY_OF, UNIX_MPMS, directive_name
+from mpmlab.core.directive_kinds import FACTOR_MAX, INT_MIN, Directive, Value
+from mpmlab.core.settings import INT_MAX, MPMS, ONLY_OF, UNIX_MPMS, directive_name
 
 
 def _directive(

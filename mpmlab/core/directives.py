@@ -17,9 +17,9 @@ from typing import Final
 
 from mpmlab.core.clamping import PoolSizes, clamp
 from mpmlab.core.clamping_native import clamp_native
-from mpmlab.core.directive_kinds import FACTOR_SCALE, INT_MAX, Directive, Value, parse_int
+from mpmlab.core.directive_kinds import FACTOR_SCALE, Directive, Value, parse_int
 from mpmlab.core.directive_table import DIRECTIVES, OLDER_NAMES
-from mpmlab.core.settings import MPMS, UNIX_MPMS, Message, Settings
+from mpmlab.core.settings import INT_MAX, MPMS, UNIX_MPMS, Message, Settings
 
 
 class DirectiveError(ValueError):

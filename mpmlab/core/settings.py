@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Final
 
+#: httpd keeps most values in a C int.
+INT_MAX: Final = 2**31 - 1
 #: Those that Apache httpd has on Unix, and those of other systems.
 UNIX_MPMS: Final = ("prefork", "worker", "event")
 NATIVE_MPMS: Final = ("winnt", "netware", "os2", "beos")
@@ -113,7 +115,9 @@ class Settings:
         """How many workers there are once the server has started, before any load."""
         if self.mpm in ("netware", "beos"):
             return self.start_threads
-        threads = self.min_spare_threads if self.mpm == "os2" else self.threads_per_child
+        threads = self.threads_per_child
+        if self.mpm == "os2":
+            threads = min(threads, self.min_spare_threads)
         return self.start_servers * threads
 
     def as_directives(self) -> dict[str, int | float | str | bool]:
