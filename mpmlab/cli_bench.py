@@ -29,6 +29,7 @@ from mpmlab.bench.prepare import (
 )
 from mpmlab.bench.profile import Profiles, profile_for
 from mpmlab.bench.profiles import find, read
+from mpmlab.bench.ranking import rankings
 from mpmlab.bench.results import Results, ResultsError, check_out, series_folder
 from mpmlab.bench.search import (
     SearchEnded,
@@ -41,7 +42,7 @@ from mpmlab.bench.standing import Standing, find_standing
 from mpmlab.bench.task import Task, Watch
 from mpmlab.bench.validation import Cell
 from mpmlab.cli_options import with_options
-from mpmlab.report.compare_table import compare_notes, compare_table, series_table
+from mpmlab.report.compare_table import compare_notes, compare_table, ranking_table, series_table
 from mpmlab.report.console import stdout
 from mpmlab.report.findings import ignored_lines, run_lines, series_lines
 from mpmlab.report.gate_table import NOT_VALIDATED_RATES, gate_table, knee_table
@@ -51,6 +52,10 @@ from mpmlab.report.table import HEADINGS, NOT_VALIDATED, RANGED, VALIDATED, comp
 
 #: As many engines of several MPMs fit into one table.
 _SIDE_BY_SIDE: Final = 2
+#: And so many MPMs.
+_MPMS_BESIDE: Final = 3
+#: Of so many MPMs it is told which is best.
+_RANKED: Final = 3
 
 Done = Sequence[tuple[Path, Results]]
 
@@ -222,7 +227,8 @@ def _print_single(out: Console, done: Done, engine: str, over: Mapping[str, Rang
     title = f"{asked.scenario}, seed {asked.seed}, {asked.duration_s:g} s"
     # Three engines of three MPMs side by side are wider than a page.
     wide = max(map(len, summaries.values())) > _SIDE_BY_SIDE
-    parts = [[one] for one in done] if wide else [done]
+    width = 1 if wide else _MPMS_BESIDE
+    parts = [done[i : i + width] for i in range(0, len(done), width)]
     found = _standings(done, engine)
     validated = {
         results.experiment.mpm: _errors_of(found[results.experiment.mpm], results)
@@ -247,6 +253,17 @@ def _print_single(out: Console, done: Done, engine: str, over: Mapping[str, Rang
                 for engine, run in results.runs.items()
             })
         )  # fmt: skip
+    _print_ranks(out, [folder for folder, _ in done])
+
+
+def _print_ranks(out: Console, folders: Sequence[Path]) -> None:
+    """Of several MPMs: which is best at what, on each engine."""
+    members = load_members(folders)
+    found = rankings(members)
+    for engine in dict.fromkeys(one.engine for one in found):
+        ranked = [one for one in found if one.engine == engine]
+        if max(len(one.places) for one in ranked) >= _RANKED:
+            out.print(ranking_table(ranked))
 
 
 def _standings(done: Done, engine: str) -> dict[str, Standing]:
@@ -291,6 +308,7 @@ def _print_series(out: Console, done: Done) -> None:
         return
     found = compare(members, None, allow_invalid=True)
     out.print(compare_table(found))
+    _print_ranks(out, whole)
     _say(out, compare_notes(found))
 
 

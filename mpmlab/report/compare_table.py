@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mpmlab.bench.compare import Comparison, Line, Variant
 from mpmlab.bench.compare_figures import FIGURES, Compared, repeated
+from mpmlab.bench.ranking import Ranking
 from mpmlab.bench.stats_quantiles import CONFIDENCE
 
 _INVALID: Final = "INVALID"
@@ -41,6 +42,35 @@ def compare_table(found: Comparison) -> Table:
         if marked:
             cells.append(_INVALID if line.invalid else "")
         table.add_row(*cells, end_section=line.variant is found.variants[-1])
+    return table
+
+
+def ranking_table(found: Sequence[Ranking]) -> Table:
+    """One row for each MPM and figure of one engine, the best first; ranks are equal where no
+    difference is shown."""
+    engine = found[0].engine
+    table = Table(
+        title=f"ranks, {engine}; equal where no difference is shown",
+        title_justify="left", title_style="bold", pad_edge=False,
+    )  # fmt: skip
+    for heading in ("", "rank", "variant"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("value", "to the best", f"{CONFIDENCE:.0%} interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for ranking in found:
+        for place in ranking.places:
+            value, ratio = place.compared.value, place.compared.ratio
+            low, high = place.compared.interval.low, place.compared.interval.high
+            table.add_row(
+                ranking.figure.title if place is ranking.places[0] else "",
+                str(place.rank),
+                place.variant.label,
+                _MISSING if value is None else _marked(place.compared.value_bound, _number(value)),
+                _MISSING if ratio is None else f"{ratio:.3f}",
+                _MISSING if ratio is None or low is None or high is None
+                else f"{low:.3f} to {high:.3f}",
+                end_section=place is ranking.places[-1],
+            )  # fmt: skip
     return table
 
 
