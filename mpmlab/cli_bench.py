@@ -42,6 +42,7 @@ from mpmlab.bench.standing import Standing, find_standing
 from mpmlab.bench.task import Task, Watch
 from mpmlab.bench.validation import Cell
 from mpmlab.cli_options import with_options
+from mpmlab.core.platform import Platform
 from mpmlab.report.compare_table import compare_notes, compare_table, ranking_table, series_table
 from mpmlab.report.console import stdout
 from mpmlab.report.findings import ignored_lines, run_lines, series_lines
@@ -75,8 +76,9 @@ def bench_command(
         if find_knee:
             check_search(bench)
         _check_out(out)
+        other = None if bench.platform is None else read(find(bench.platform)).platform
         _introduce(bench, quiet)
-        runner = _Runner(bench, out, interruption, reporter, refresh_profile)
+        runner = _Runner(bench, out, interruption, reporter, refresh_profile, other)
         if find_knee:
             knees = runner.find_knees()
             save_search(runner.out, bench, knees)
@@ -117,14 +119,15 @@ class _Runner:
         interruption: Interruption,
         reporter: Reporter,
         refresh_profile: bool,
+        other: Platform | None = None,
     ):
         self.bench, self.out = bench, out
         self.interruption, self.reporter = interruption, reporter
         self.watch = Watch(interruption, reporter.advance)
         self.profiles = (
             profile_for(bench.engines, refresh_profile, reporter.phase, reporter.advance)
-            if bench.platform is None
-            else Profiles(read(find(bench.platform)).platform)
+            if other is None
+            else Profiles(other)
         )
         #: Of simulations on a platform with assumed values: by MPM, between what their figures are.
         self.ranges: dict[str, Range] = {}

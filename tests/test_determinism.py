@@ -23,7 +23,7 @@ PINNED: dict[str, tuple[str, str]] = {
     "event": ("cd0b6420bb14b27c", "55ab61730a43b882"),
     "leader": ("b8205ef9f1c707ad", "f5490816085fbeb2"),
     "threadpool": ("2d507e3954a0c980", "bd3cf5ecd5ebea53"),
-    "winnt": ("d90fea0c3c0d8e93", "f9bc5187981b1b71"),
+    "winnt": ("55269314ef263ac7", "f9bc5187981b1b71"),
     "netware": ("a6f21d1d419b5fbc", "8de4bd62577abd12"),
     "os2": ("5ca867a7dd6ebd1d", "744064b47cc2b00a"),
     "beos": ("e2521c89bc2ab98e", "80859e2393575bab"),

@@ -169,7 +169,8 @@ def parent(k: Kernel, site: Site) -> Steps[int]:
         if not shutdown:
             site.board.generation += 1
         yield from _tell_workers_to_exit(k, team)
-        shutdown = shutdown or Signal.TERM in k.take_signals()
+        late = k.take_signals()
+        shutdown = shutdown or Signal.TERM in late or Signal.WINCH in late
         if shutdown:
             k.log("notice", "-", "caught SIGTERM, shutting down")
             return EXIT_OK

@@ -136,7 +136,8 @@ def serve(
         if not sent:
             session.eof = True  # aborted: there is nobody to linger for
             break
-        if not session.keep:
+        # Also if the answer was begun before and says otherwise (ap_process_http_sync_connection).
+        if not session.keep or stopping():
             break
         board.set(cell, BUSY_KEEPALIVE)
         idle_timeout_s = s.keep_alive_timeout_s

@@ -12,6 +12,7 @@ for no time where NetWare's yields.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -122,6 +123,10 @@ def _maintain(k: Kernel, nlm: Nlm) -> Steps[None]:
         yield from make_worker(k, nlm, thread)
 
 
+def _shuts_down(signals: Sequence[Signal]) -> bool:
+    return Signal.TERM in signals or Signal.WINCH in signals
+
+
 def parent(k: Kernel, site: Site) -> Steps[int]:
     """netware_run(): threads, maintenance each second, and at the end wait for every thread."""
     nlm = Nlm(site, bytearray(site.settings.max_threads))
@@ -134,8 +139,7 @@ def parent(k: Kernel, site: Site) -> Steps[int]:
         while not k.signals():
             yield from _maintain(k, nlm)
             yield k.sleep(HEARTBEAT_S)
-        signals = k.take_signals()
-        shutdown = Signal.TERM in signals or Signal.WINCH in signals
+        shutdown = _shuts_down(k.take_signals())
         if shutdown:
             k.log("notice", "AH00226", "caught SIGTERM, shutting down")
         else:
@@ -144,8 +148,7 @@ def parent(k: Kernel, site: Site) -> Steps[int]:
         nlm.stopping = True
         while any(nlm.alive):
             yield k.sleep(LOOK_S)
-            # A shutdown may come while a restart waits.
-            shutdown = shutdown or Signal.TERM in k.take_signals()
+            shutdown = _shuts_down(k.take_signals()) or shutdown  # while a restart waits
         if shutdown:
             return EXIT_OK
         nlm.stopping = False

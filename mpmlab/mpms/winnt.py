@@ -9,7 +9,9 @@ mutex lets it listen only when the old one has stopped. httpd: server/mpm/winnt/
 Departures. Windows' events are signals here: the exit event is USR1 to the child, a restart HUP or
 USR1 and a shutdown TERM or WINCH to the parent. A completion port lets no more threads run at a
 time than there are processors; here the scheduler shares them. Windows' parent ends without waiting
-for a child that it restarted; ours waits for all, or kills them, so that none is left behind.
+for a child that it restarted; ours waits for all, or kills them, so that none is left behind. What
+a child wants of its parent (SIGNAL_PARENT_RESTART) is a letter in a pipe, which the parent reads
+within a second; a death it hears at once.
 """
 
 from __future__ import annotations
@@ -38,6 +40,11 @@ MOST_ERRORS: Final = 10
 #: Completion key and events.
 SHUTDOWN: Final = "shutdown"
 MAX_REQUESTS: Final = "max requests"
+#: Letters from a child to its parent (ap_signal_parent()).
+PARENT_RESTART: Final = "R"
+PARENT_SHUTDOWN: Final = "S"
+#: How often the parent reads them.
+LETTERS_S: Final = 1.0
 #: The exit event, set by the parent.
 EXIT_EVENT: Final = Signal.USR1
 
@@ -60,23 +67,25 @@ class Child:
         self.started = 0
         self.accepting = False
         self.made = [0] * self.threads
+        self.alive = bytearray(self.threads)
 
     def ends(self) -> bool:
         """Whether no connection is kept alive any more."""
         return self.stopping
 
 
-def child_main(k: Kernel, site: Site, parent_pid: int) -> Steps[int]:
+def child_main(k: Kernel, site: Site) -> Steps[int]:
     """child_main(): wait for the start mutex, start the threads, wait for an event, end them."""
     assert site.accept_mutex is not None
     yield k.lock(site.accept_mutex)
     k.log("debug", "AH00352", "Child: Acquired the start mutex.")
     child = Child(k, site)
     k.log("notice", "AH00354", f"Child: Starting {child.threads} worker threads.")
+    assert site.pod is not None
     if (yield from _start_threads(k, child)):
-        yield from _await_event(k, child, parent_pid)
+        yield from _await_event(k, child)
     else:
-        k.kill(parent_pid, Signal.TERM)
+        yield k.put(site.pod, PARENT_SHUTDOWN)
     child.stopping = True
     k.wake(child.poller)
     k.close(site.listener)
@@ -98,8 +107,10 @@ def _start_threads(k: Kernel, child: Child) -> Steps[bool]:
             board.set(thread, STARTING)
             cells.remove(thread)
             child.started += 1
+            child.alive[thread] = 1
             if (yield k.thread(worker_main, child, thread)) is None:
                 child.started -= 1
+                child.alive[thread] = 0
                 board.set(thread, DEAD)
                 k.log("crit", "AH00355", "Child: unable to create all worker threads")
                 return False
@@ -114,7 +125,7 @@ def _start_threads(k: Kernel, child: Child) -> Steps[bool]:
     return True
 
 
-def _await_event(k: Kernel, child: Child, parent_pid: int) -> Steps[None]:
+def _await_event(k: Kernel, child: Child) -> Steps[None]:
     """The exit event, or the workers' that MaxConnectionsPerChild is exceeded; in between a look at
     the other children, each second."""
     while not k.take_signals():
@@ -122,7 +133,8 @@ def _await_event(k: Kernel, child: Child, parent_pid: int) -> Steps[None]:
         if event == MAX_REQUESTS:
             text = "Child: Process exiting because it reached MaxConnectionsPerChild"
             k.log("notice", "AH00360", text)
-            k.kill(parent_pid, Signal.HUP)
+            assert child.site.pod is not None
+            yield k.put(child.site.pod, PARENT_RESTART)
             return
         if event == SHUTDOWN:
             return
@@ -189,6 +201,7 @@ def worker_main(k: Kernel, child: Child, thread: int) -> Steps[None]:
             yield k.put(child.events, MAX_REQUESTS)
         yield from serve(k, conn, thread, child.site, child.ends)
     board.set(thread, DEAD)
+    child.alive[thread] = 0
     yield k.put(child.done, "worker")
 
 
@@ -205,6 +218,9 @@ def _end_threads(k: Kernel, child: Child) -> Steps[None]:
             left -= 1
     if left:
         k.log("notice", "AH00362", f"Child: Terminating {left} threads that failed to exit.")
+    for thread in range(child.threads):
+        if child.alive[thread]:
+            child.site.board.set(thread, DEAD)
 
 
 def _rest(k: Kernel, seconds: float) -> Steps[None]:
@@ -223,13 +239,13 @@ def parent(k: Kernel, site: Site) -> Steps[int]:
     say_all(k, site.settings.messages)
     k.log("notice", "AH00455", "mpmlab/winnt: resuming normal operations")
     board = site.board
-    site = replace(site, accept_mutex=k.mutex(shared=True))
+    site = replace(site, accept_mutex=k.mutex(shared=True), pod=k.queue(shared=True))
     living: set[int] = set()
     while True:
         site = replace(site, generation=board.generation)
         board.generation_of[0] = board.generation
         board.quiescing[0] = 0
-        pid = yield k.fork(child_main, site, k.pid())
+        pid = yield k.fork(child_main, site)
         if pid is None:
             k.log("crit", "AH00419", "master_main: create child process failed. Exiting.")
             yield from _shut_down(k, living)
@@ -247,19 +263,21 @@ def parent(k: Kernel, site: Site) -> Steps[int]:
 
 def _tend(k: Kernel, site: Site, current: int, living: set[int]) -> Steps[int | None]:
     """Wait for a shutdown (the exit code), or for what asks for another child (None)."""
+    assert site.pod is not None
     while True:
-        dead: Dead | None = yield k.wait(None)
+        dead: Dead | None = yield k.wait(LETTERS_S)
         if dead is not None:
             living.discard(dead.pid)
             if dead.pid == current:
                 return _child_died(k, site, dead)
             continue
         signals = k.take_signals()
-        if Signal.TERM in signals or Signal.WINCH in signals:
+        letter = yield k.get(site.pod, 0)
+        if Signal.TERM in signals or Signal.WINCH in signals or letter == PARENT_SHUTDOWN:
             text = "Parent: Received shutdown signal -- Shutting down the server."
             k.log("notice", "AH00422", text)
             return EXIT_OK
-        if signals:
+        if signals or letter:
             k.log("notice", "AH00424", "Parent: Received restart signal -- Restarting the server.")
             k.kill(current, EXIT_EVENT)
             return None

@@ -195,7 +195,8 @@ class Poller:
                 self.epoll.modify(fd, mask)
             else:
                 self.epoll.register(fd, mask)
-                source.pollers += (self,)
+                # Those that were closed meanwhile are forgotten here.
+                source.pollers = (*(p for p in source.pollers if not p.closed), self)
         except (FileNotFoundError, ValueError):  # source or poller closed by another thread
             if self.armed.get(fd) is source:
                 del self.armed[fd]

@@ -145,4 +145,6 @@ def test_the_command_prints_intervals(tmp_path: Path, capsys: pytest.CaptureFixt
     (folder,) = out.iterdir()
     assert (folder / FILE).exists()
     assert cli.run(["bench", "--platform", "nowhere", "--out", str(out)]) == 2
-    assert "no profile is called 'nowhere'" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "no profile is called 'nowhere'" in said.err
+    assert said.out == ""

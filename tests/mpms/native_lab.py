@@ -1,5 +1,5 @@
-"""Helpers for the tests of winnt, netware, os2 and beos: rows of the scoreboard, the pool over time,
-and clients that lab.py does not have.
+"""Helpers for the tests of winnt, netware, os2 and beos: rows of the scoreboard, the pool as time
+goes by, and clients that lab.py does not have.
 
 Helpers only; the tests state the properties. Times are simulated seconds.
 """
