@@ -78,6 +78,7 @@ class Run:
         self.request_bytes = array("q", plan.request_bytes.astype("q").tobytes())
         self.response_bytes = array("q", plan.response_bytes.astype("q").tobytes())
         self.static = array("b", plan.request_static().astype("b").tobytes())
+        self.crash = array("b", plan.request_crash().astype("b").tobytes())
         #: Per group: how its clients reach the server and behave.
         serials = count(1)
         group_of = np.repeat(plan.session_group, plan.session_requests)
@@ -111,7 +112,7 @@ class Run:
         if request is None:
             demand = Demand(
                 self.cpu_us[index], self.wait_us[index], self.response_bytes[index],
-                False, bool(self.static[index]),
+                bool(self.crash[index]), bool(self.static[index]),
             )  # fmt: skip
             keep_alive = self.ways[self.group[number]].kind.keep_alive
             ident = index if self.tagged else -1

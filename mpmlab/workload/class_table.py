@@ -50,8 +50,11 @@ def read_class(table: Table, recorded: Collection[str] | None) -> RequestClass:
             raise table.wrong(key, "not accepted here: the recording says it")
     own = "weight" if recorded is None else "match"
     wanted = {key: most for key, most in _DEMANDS.items() if key not in (recorded or ())}
-    table.only(("name", own, "static", *wanted))
+    table.only(("name", own, "static", "crash", *wanted))
     static = table.boolean("static", default=False)
+    crash = table.boolean("crash", default=False)
+    if static and crash:
+        raise table.wrong("crash", "a static file crashes nobody; accepted: one of the two")
     for key in _NOT_STATIC if static else ():
         if table.has(key) or key in (recorded or ()):
             raise table.wrong(
@@ -70,6 +73,7 @@ def read_class(table: Table, recorded: Collection[str] | None) -> RequestClass:
         request_bytes=demands.get("request_bytes"),
         response_bytes=demands.get("response_bytes"),
         static=static,
+        crash=crash,
     )
 
 

@@ -25,6 +25,8 @@ class RequestClass:
     response_bytes: Distribution | None
     #: Its requests are for files of that size: /static/BYTES.
     static: bool = False
+    #: Its requests crash whoever serves them, instead of being answered.
+    crash: bool = False
 
 
 def class_of(path: str, classes: tuple[RequestClass, ...]) -> int:

@@ -197,4 +197,5 @@ def _joined(
         seed=seed,
         scenario=scenario.name,
         static_classes=tuple(one.name for one in scenario.classes if one.static),
+        crash_classes=tuple(one.name for one in scenario.classes if one.crash),
     )

@@ -103,6 +103,8 @@ class Plan:
     scenario: str
     #: Those of the classes whose requests are for static files.
     static_classes: tuple[str, ...] = ()
+    #: And those whose requests crash whoever serves them.
+    crash_classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS.items():
@@ -110,6 +112,7 @@ class Plan:
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "groups", tuple(self.groups))
         object.__setattr__(self, "static_classes", tuple(self.static_classes))
+        object.__setattr__(self, "crash_classes", tuple(self.crash_classes))
         for complaint in _complaints(self):
             raise PlanError(f"plan of {self.scenario!r}: {complaint}")
 
@@ -147,6 +150,11 @@ class Plan:
         """For each request whether it is for a static file."""
         static = np.array([name in self.static_classes for name in self.classes])
         return np.asarray(static[self.klass])
+
+    def request_crash(self) -> npt.NDArray[np.bool_]:
+        """For each request whether it crashes whoever serves it."""
+        crash = np.array([name in self.crash_classes for name in self.classes])
+        return np.asarray(crash[self.klass])
 
     @cached_property
     def hash(self) -> str:
@@ -234,6 +242,7 @@ class Plan:
             plan = Plan(
                 **columns, groups=groups, **{name: metadata[name] for name in _METADATA},
                 static_classes=tuple(metadata.get("static_classes", ())),
+                crash_classes=tuple(metadata.get("crash_classes", ())),
             )  # fmt: skip
         except PlanError:
             raise
@@ -248,6 +257,8 @@ class Plan:
         facts["groups"] = [group.as_dict() for group in self.groups]
         if self.static_classes:  # plans without any keep the hash that they had before there were
             facts["static_classes"] = list(self.static_classes)
+        if self.crash_classes:
+            facts["crash_classes"] = list(self.crash_classes)
         return json.dumps(facts, sort_keys=True)
 
 
@@ -291,6 +302,8 @@ def _complaints(plan: Plan) -> Iterator[str]:
     yield from _group_complaints(plan)
     if not set(plan.static_classes) <= set(plan.classes):
         yield f"static_classes names {plan.static_classes}, of which some are no classes"
+    if not set(plan.crash_classes) <= set(plan.classes):
+        yield f"crash_classes names {plan.crash_classes}, of which some are no classes"
     static = plan.request_static()
     if np.any((plan.cpu_us + plan.wait_us + plan.request_bytes)[static]):
         yield "a request for a static file has no CPU, no wait and no body"

@@ -99,13 +99,13 @@ class MadeUp:
             if not line.startswith(b"GET /work?"):
                 assert line == b"GET /server-status?auto HTTP/1.1\r\n"
                 said = self._answers.get()
-                self.sent += 1
             if said is None:
                 sock.shutdown(socket.SHUT_RDWR)
                 return
             status, text = said
             head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(text)}\r\n\r\n"
             sock.sendall((head + text).encode())
+            self.sent += line.startswith(b"GET /server-status")  # it is on its way
             if status != 200:
                 sock.shutdown(socket.SHUT_WR)
                 reader.read()  # closing at once would take the answer back

@@ -241,7 +241,7 @@ def test_the_document_holds_the_whole_profile() -> None:
     fork = told["costs"]["fork"]
     assert fork["value"] == profile.platform.costs.fork_us
     assert f"{fork['date']}: {fork['source']}" == profile.platform.sources["fork_us"]
-    assert told["facts"]["wake_policy"]["source"] is None
+    assert told["facts"]["process_limit"]["source"] is None
 
 
 # ---- how two differ ------------------------------------------------------------------------------
