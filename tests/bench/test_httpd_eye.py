@@ -87,6 +87,7 @@ class MadeUp:
             except OSError:
                 return
             self.connections += 1
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent is there
             with sock, suppress(OSError):
                 self._converse(sock)
 
