@@ -256,7 +256,8 @@ def _print_single(out: Console, done: Done, engine: str, over: Mapping[str, Rang
                 for engine, run in results.runs.items()
             })
         )  # fmt: skip
-    _print_ranks(out, [folder for folder, _ in done])
+    if not over:  # ranks of single values would say more than the ranges do
+        _print_ranks(out, [folder for folder, _ in done])
 
 
 def _print_ranks(out: Console, folders: Sequence[Path]) -> None:

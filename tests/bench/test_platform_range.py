@@ -144,6 +144,9 @@ def test_the_command_prints_intervals(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"of {BETWEEN + 3} simulations over the ranges of the 3 values" in text
     (folder,) = out.iterdir()
     assert (folder / FILE).exists()
+    command[2] = "worker,event,threadpool"
+    assert cli.run([*command[:-3], "--out", str(tmp_path / "three"), "--quiet"]) in (0, 3)
+    assert "ranks" not in capsys.readouterr().out  # of numbers that are assumed there are none
     assert cli.run(["bench", "--platform", "nowhere", "--out", str(out)]) == 2
     said = capsys.readouterr()
     assert "no profile is called 'nowhere'" in said.err
